@@ -1,5 +1,24 @@
 //! Membership and owner-keyed replicated tables as machines, above the [`link::Link`] trait (DESIGN section 8).
 //!
+//! [`Cluster`] is the one machine a node drives: it knows who is up, keeps a copy of every other owner's rows, proves each copy by
+//! digest, repairs gaps from the owner's log or by snapshot, and carries signals between nodes. It knows nothing of telephony.
+//!
 //! Sans-IO: never a socket, a clock, a thread or an actor.
 
+mod api;
+mod cluster;
+mod digest;
+mod error;
 pub mod link;
+mod row;
+mod settings;
+
+pub use api::{
+    AskError, AskRef, Change, Counters, DownReason, Found, Input, Member, MemberState, NodeState, Output, OwnRows,
+    OwnerView, Page, Resync,
+};
+pub use cluster::Cluster;
+pub use digest::Digest;
+pub use error::ClusterError;
+pub use row::{Op, Row};
+pub use settings::Settings;
