@@ -1,1 +1,2 @@
 //! Skeleton; see Cargo.toml for what this crate is.
+pub mod link;
