@@ -173,9 +173,9 @@ struct Stream {
 }
 
 enum Woken {
-    ByNews,
-    BySilence,
-    ByItsEnd,
+    News,
+    Silence,
+    Gone,
 }
 
 impl Stream {
@@ -199,9 +199,9 @@ impl Stream {
                 quiet = Duration::ZERO;
             } else if !moved && !woken {
                 match self.wait(news, HEARTBEAT.saturating_sub(quiet)).await {
-                    Woken::ByNews => {}
-                    Woken::BySilence => quiet = HEARTBEAT,
-                    Woken::ByItsEnd => return,
+                    Woken::News => {}
+                    Woken::Silence => quiet = HEARTBEAT,
+                    Woken::Gone => return,
                 }
                 continue;
             }
@@ -214,11 +214,11 @@ impl Stream {
         let mut closed = pin!(self.frames.closed());
         let either = poll_fn(|cx| {
             if closed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Woken::ByItsEnd);
+                return Poll::Ready(Woken::Gone);
             }
-            news.as_mut().poll(cx).map(|()| Woken::ByNews)
+            news.as_mut().poll(cx).map(|()| Woken::News)
         });
-        tokio::time::timeout(at_most, either).await.unwrap_or(Woken::BySilence)
+        tokio::time::timeout(at_most, either).await.unwrap_or(Woken::Silence)
     }
 
     /// The page in the reader's form; `None` when it cannot be written as JSON, which ends the stream.
