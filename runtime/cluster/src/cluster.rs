@@ -1,82 +1,296 @@
-//! The machine a node drives.
+//! The machine a node drives: it takes what happens apart, hands each part to the file that knows about it, and says what is to be
+//! done. Membership decides in `membership`, copies are kept in `table`, peers are served in `serve`, frames are taken in `receive`.
+//!
+//! Everything it keeps is bounded: per configured peer, by the settings, or by the credit of transfers.
 
-use crate::api::{Counters, Found, Input, Member, Output, OwnerView, Page};
+use crate::adopt::Adoptions;
+use crate::api::{Counters, Input, NodeState, Output, OwnRows, Resync};
 use crate::error::ClusterError;
+use crate::frame::{Frame, Header, Hears, Heartbeat, ORPHAN_SETS_MAX, OrphanSet, cluster_hash};
+use crate::link::{Lane, LinkEvent};
+use crate::log::Log;
+use crate::membership::{Membership, News};
 use crate::row::Row;
 use crate::settings::Settings;
-use std::collections::VecDeque;
-use tandem_base::{Machine, NodeLife, Time};
+use crate::signals::{Bounds, Effect, Signals};
+use crate::snapshot::Transfer;
+use crate::table::Tables;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tandem_base::{Machine, NodeLife, NodeName, Time};
+
+/// Least time between two heartbeats, however much there is to tell.
+const BEAT_GAP: Duration = Duration::from_millis(10);
 
 /// Membership, replicated tables and signals of one node.
 #[derive(Debug)]
 pub struct Cluster<R: Row> {
-    me: NodeLife,
-    settings: Settings,
-    counters: Counters,
+    pub(crate) me: NodeLife,
+    pub(crate) settings: Settings,
+    pub(crate) header: Header,
+    pub(crate) state: NodeState,
+    pub(crate) members: Membership,
+    pub(crate) log: Log,
+    pub(crate) tables: Tables<R>,
+    pub(crate) transfers: Vec<Transfer>,
+    pub(crate) adoptions: Adoptions,
+    pub(crate) signals: Signals,
+    pub(crate) in_sync: bool,
+    pub(crate) counters: Counters,
+    /// The last ticket or request number given out.
+    pub(crate) serial: u64,
+    /// When a peer's misfit was last said; only configured peers are in it.
+    pub(crate) refused: BTreeMap<NodeName, Time>,
+    last_run: Time,
+    last_beat: Option<Time>,
     out: VecDeque<Output<R>>,
 }
 
 impl<R: Row> Cluster<R> {
-    /// A node's life begins at `now`.
+    /// A node's life begins at `now`. Call [`Machine::tick`] and drain [`Machine::poll`] right after.
     ///
     /// # Errors
     /// [`ClusterError::Settings`] when the settings contradict each other.
-    pub fn new(me: NodeLife, settings: Settings, _now: Time) -> Result<Self, ClusterError> {
+    pub fn new(me: NodeLife, settings: Settings, now: Time) -> Result<Self, ClusterError> {
         settings.check()?;
+        let header = Header { cluster: cluster_hash(&settings.cluster), incarnation: me.incarnation };
+        let bounds =
+            Bounds { signals: settings.signals_max, bytes: settings.signal_bytes_max, retry: settings.signal_retry };
         Ok(Self {
+            header,
+            state: NodeState::Joining,
+            members: Membership::new(me.clone(), &settings, now),
+            log: Log::new(settings.log_ops, settings.log_bytes),
+            tables: Tables::new(settings.rows_per_owner_max, settings.need_retry, settings.refetch_min),
+            transfers: Vec::new(),
+            adoptions: Adoptions::default(),
+            signals: Signals::new(header, bounds),
+            in_sync: false,
+            counters: Counters::default(),
+            serial: 0,
+            refused: BTreeMap::new(),
+            last_run: now,
+            last_beat: None,
+            out: VecDeque::new(),
             me,
             settings,
-            counters: Counters::default(),
-            out: VecDeque::new(),
         })
     }
-    /// This node and its life.
-    pub fn me(&self) -> &NodeLife {
-        &self.me
+
+    pub(crate) fn say(&mut self, output: Output<R>) {
+        self.out.push_back(output);
     }
-    /// The settings as given.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub(crate) fn send(&mut self, to: &NodeName, lane: Lane, frame: &Frame<'_>) {
+        let frame = self.header.write(frame);
+        self.say(Output::Send { to: to.clone(), lane, frame });
     }
-    /// What has happened so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub(crate) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
     }
-    /// Every configured peer as seen here, by name.
-    pub fn members(&self) -> Vec<Member> {
-        Vec::new()
+
+    /// A node that stood still itself must not take the others for dead: their heartbeats wait in its mailbox.
+    fn wake(&mut self, now: Time) {
+        if now.since(self.last_run) >= self.settings.suspect_after {
+            self.counters.own_stalls += 1;
+            self.members.forgive(now);
+        }
+        self.last_run = self.last_run.max(now);
     }
-    /// Whether [`Output::InSync`] has been said.
-    pub fn is_in_sync(&self) -> bool {
-        false
-    }
-    /// Peers that are up and whose copy here is not proven complete: `replication_divergent_peers`.
-    pub fn divergent_peers(&self) -> usize {
-        0
-    }
-    /// The owners whose rows are kept here, live and orphaned.
-    pub fn owners(&self) -> Vec<OwnerView> {
-        Vec::new()
-    }
-    /// All copies of the row with this key: one per owner's life that has it.
-    pub fn get(&self, _key: u128) -> impl Iterator<Item = Found<'_, R>> {
-        std::iter::empty()
-    }
-    /// Up to `limit` rows of one owner, from `cursor` (0 at first). Rows that change meanwhile may be missed or seen twice.
-    pub fn page(&self, _owner: &NodeLife, _cursor: u64, _limit: usize) -> Page<'_, R> {
-        Page {
-            rows: Vec::new(),
-            next: None,
+
+    fn own_rows(&mut self, rows: &OwnRows<R>) {
+        self.counters.own_ops += u64::try_from(rows.ops.len()).unwrap_or(0);
+        if rows.ops.is_empty() {
+            return;
+        }
+        if self.members.peers.is_empty() {
+            self.log.count_only(rows);
+            return;
+        }
+        let (frames, too_long) = self.log.append(self.header, rows, self.settings.frame_bytes);
+        self.counters.bound_hits += too_long;
+        for frame in frames {
+            self.say(Output::Broadcast { lane: Lane::Ordinary, frame });
         }
     }
-    /// A moment on an owner's clock, in whole seconds, on this node's clock. `None` when that owner's clock was never heard.
-    pub fn owner_time_to_local(&self, _owner: &NodeLife, _secs: u64) -> Option<Time> {
-        None
+
+    fn set_peers(&mut self, now: Time, mut names: Vec<NodeName>) {
+        names.truncate(crate::settings::MEMBERS_MAX.saturating_sub(1));
+        let gone = self.members.set_peers(now, &names);
+        self.settings.peers = names;
+        self.news(now);
+        for node in gone {
+            let lives: Vec<NodeLife> = self.tables.lives(&node).map(|(life, _)| life.clone()).collect();
+            lives.iter().for_each(|life| self.forget(life));
+            self.signals.remove(&node);
+            self.refused.remove(&node);
+        }
+        if self.members.peers.is_empty() {
+            self.log.clear();
+        }
     }
-    /// Takes out orphaned rows that have expired on their owner's clock, looking at up to `limit` rows and going round from call
-    /// to call. The rows are returned instead of being told as [`Output::Changed`].
-    pub fn expire_orphans(&mut self, _now: Time, _limit: usize) -> Vec<(NodeLife, R)> {
-        Vec::new()
+
+    pub(crate) fn forget(&mut self, life: &NodeLife) {
+        if let Some(rows) = self.tables.forget(life) {
+            self.say(Output::Forgotten { owner: life.clone(), rows });
+        }
+    }
+
+    /// Carries out what membership has found.
+    pub(crate) fn news(&mut self, now: Time) {
+        while let Some(news) = self.members.next_news() {
+            match news {
+                News::Born(life) => {
+                    self.drop_dealings(&life.node);
+                    let earlier: Vec<NodeLife> = self.tables.lives(&life.node).map(|(l, _)| l.clone()).collect();
+                    earlier.iter().filter(|l| **l != life).for_each(|l| self.orphan(now, l));
+                    self.tables.begin(&life).iter().for_each(|old| self.forget(old));
+                }
+                News::Up { life, flap, state } => {
+                    if let Some(copy) = self.tables.get_mut(&life) {
+                        copy.revive();
+                    }
+                    let (node, incarnation) = (life.node.clone(), life.incarnation);
+                    if let Some(down_for) = flap {
+                        self.say(Output::Flap { node: node.clone(), incarnation, down_for });
+                    }
+                    self.say(Output::Up { node: node.clone(), incarnation });
+                    self.say(Output::StateChanged { node, incarnation, state });
+                }
+                News::Suspect(NodeLife { node, incarnation }) => self.say(Output::Suspect { node, incarnation }),
+                News::Trusted(NodeLife { node, incarnation }) => self.say(Output::Trusted { node, incarnation }),
+                News::Down { life, why, last_heard } => {
+                    self.drop_dealings(&life.node);
+                    self.signals.died(&life.node, why);
+                    let (node, incarnation) = (life.node.clone(), life.incarnation);
+                    self.say(Output::Down { node, incarnation, why, last_heard });
+                    self.orphan(now, &life);
+                }
+                News::Lost(life) => {
+                    self.drop_dealings(&life.node);
+                    self.orphan(now, &life);
+                }
+                News::State(life, state) => {
+                    let (node, incarnation) = (life.node.clone(), life.incarnation);
+                    self.say(Output::StateChanged { node, incarnation, state });
+                    self.retire_earlier(&life.node);
+                }
+            }
+        }
+    }
+
+    /// Transfers to and adoptions from a peer end with it.
+    fn drop_dealings(&mut self, node: &NodeName) {
+        self.transfers.retain(|transfer| transfer.to != *node);
+        self.adoptions.holder_gone(node);
+    }
+
+    pub(crate) fn orphan(&mut self, now: Time, life: &NodeLife) {
+        if let Some(rows) = self.tables.orphan(now, life) {
+            self.say(Output::Orphaned { owner: life.clone(), rows });
+        }
+    }
+
+    /// An owner that is back, in service and proven needs the rows of its earlier lives no longer.
+    pub(crate) fn retire_earlier(&mut self, node: &NodeName) {
+        let Some(life) = self.members.up_life_of(node) else { return };
+        let serves = self.members.peers.get(node).is_some_and(|peer| peer.node_state != NodeState::Joining);
+        if !serves || !self.tables.get_mut(&life).is_some_and(|copy| copy.complete) {
+            return;
+        }
+        let lives = self.tables.lives(node).map(|(l, _)| l.clone());
+        let earlier: Vec<NodeLife> = lives.filter(|l| l.incarnation < life.incarnation).collect();
+        earlier.iter().for_each(|old| self.forget(old));
+    }
+
+    pub(crate) fn diverged(&mut self, life: &NodeLife, why: Resync) {
+        let count = match why {
+            Resync::Gap => &mut self.counters.resyncs_gap,
+            Resync::Digest => &mut self.counters.resyncs_digest,
+            Resync::Join => &mut self.counters.resyncs_join,
+        };
+        *count += 1;
+        if why != Resync::Join {
+            self.say(Output::Diverged { peer: life.clone(), why });
+        }
+    }
+
+    /// Is this node in sync? Said once.
+    fn check_sync(&mut self, now: Time) {
+        if self.in_sync {
+            return;
+        }
+        let grace = self.settings.join_grace;
+        let ready = self.members.peers.iter().all(|(node, peer)| {
+            let complete = || self.members.life_of(node).and_then(|life| self.tables.copies.get(&life));
+            if peer.is_up() { complete().is_some_and(|copy| copy.complete) } else { now >= peer.since + grace }
+        });
+        if ready && self.adoptions.settled(now, self.settings.adopt_patience) {
+            self.in_sync = true;
+            self.adoptions.close();
+            self.say(Output::InSync);
+        }
+    }
+
+    fn beat(&mut self, now: Time) {
+        if self.members.peers.is_empty() {
+            return;
+        }
+        let due = match self.last_beat {
+            None => true,
+            Some(last) => now >= last + if self.members.beat_soon { BEAT_GAP } else { self.settings.heartbeat },
+        };
+        if !due {
+            return;
+        }
+        self.last_beat = Some(now);
+        self.members.beat_soon = false;
+        let has = |life: &NodeLife| self.tables.copies.get(life).filter(|copy| copy.complete).map(|copy| copy.applied);
+        let hears = self.members.heard().map(|life| Hears { has: has(&life), life }).collect();
+        let orphaned = self.tables.copies.iter().filter(|(_, c)| c.orphaned.is_some() && c.rows.len() > 0);
+        let sets = orphaned.map(|(life, copy)| OrphanSet { life: life.clone(), rows: copy.rows.len() });
+        let beat = Heartbeat {
+            state: self.state,
+            clock: now,
+            head: self.log.head(),
+            digest: self.log.digest(),
+            hears,
+            orphans: sets.take(ORPHAN_SETS_MAX).collect(),
+        };
+        let frame = self.header.write(&Frame::Heartbeat(beat));
+        self.say(Output::Broadcast { lane: Lane::Heartbeat, frame });
+    }
+
+    fn signal_effects(&mut self) {
+        while let Some(effect) = self.signals.poll() {
+            self.out.push_back(match effect {
+                Effect::Send { to, frame } => Output::Send { to, lane: Signals::LANE, frame },
+                Effect::Deliver { from, payload } => Output::Signal { from, payload },
+                Effect::Asked { ask, payload } => Output::Asked { ask, payload },
+                Effect::Answered { token, answer } => Output::Answered { token, answer },
+                Effect::Failed { token, to, why } => Output::SignalFailed { token, to, why },
+            });
+        }
+        self.counters.signals_resent = self.signals.resent;
+    }
+
+    /// What follows from everything that has just happened.
+    fn follow_up(&mut self, now: Time) {
+        self.news(now);
+        self.ask_due(now);
+        self.adopt_due(now);
+        self.pump(now);
+        self.signal_effects();
+        self.check_sync(now);
+        self.beat(now);
+    }
+
+    fn link(&mut self, now: Time, event: LinkEvent) {
+        match event {
+            LinkEvent::PeerUp { node, incarnation } => self.members.link_up(now, &node, incarnation),
+            LinkEvent::PeerDown { node, incarnation, why } => self.members.link_down(now, &node, incarnation, why),
+            LinkEvent::Message { from, bytes } => self.receive(now, &from, &bytes),
+        }
     }
 }
 
@@ -84,12 +298,62 @@ impl<R: Row> Machine for Cluster<R> {
     type Input = Input<R>;
     type Output = Output<R>;
 
-    fn handle(&mut self, _now: Time, _input: Input<R>) {}
-    fn tick(&mut self, _now: Time) {}
+    fn handle(&mut self, now: Time, input: Input<R>) {
+        self.wake(now);
+        match input {
+            Input::Link(event) => self.link(now, event),
+            Input::Peers(names) => self.set_peers(now, names),
+            Input::State(state) => {
+                self.state = state;
+                self.members.beat_soon = true;
+            }
+            Input::OwnRows(rows) => self.own_rows(&rows),
+            Input::Chunk { peer, ticket, rows, next } => self.chunk_read(now, &peer, ticket, &rows, next),
+            Input::Drop { key } => drop(self.tables.drop_orphans(key)),
+            Input::Signal { to, token, payload } => {
+                let life = self.members.up_life_of(&to);
+                self.signals.signal(now, to, life, token, payload);
+            }
+            Input::Ask { to, token, payload, within } => {
+                let life = self.members.up_life_of(&to);
+                self.signals.ask(now, life, token, payload, within);
+            }
+            Input::Answer { ask, payload } => {
+                let up = self.members.up_life_of(&ask.from.node);
+                self.signals.answer(now, up, &ask, payload);
+            }
+        }
+        self.follow_up(now);
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.wake(now);
+        self.members.tick(now);
+        self.signals.tick(now);
+        if let Some((owner, changes)) = self.tables.forget_step() {
+            self.say(Output::Changed { owner, changes });
+        }
+        self.follow_up(now);
+    }
+
     fn poll(&mut self) -> Option<Output<R>> {
         self.out.pop_front()
     }
+
     fn deadline(&self) -> Option<Time> {
-        None
+        let beat = (!self.members.peers.is_empty()).then(|| match self.last_beat {
+            None => self.last_run,
+            Some(last) => last + if self.members.beat_soon { BEAT_GAP } else { self.settings.heartbeat },
+        });
+        let grace = |since: Time| since + self.settings.join_grace;
+        let waiting = self.members.peers.values().filter(|p| !self.in_sync && !p.is_up()).map(|p| grace(p.since));
+        let alone = (!self.in_sync && self.members.peers.is_empty()).then_some(self.last_run);
+        let forgetting = self.tables.is_forgetting().then_some(self.last_run);
+        let fetches = self.tables.copies.values().filter_map(|copy| copy.fetch.deadline());
+        let transfers = self.transfers.iter().filter_map(|t| t.deadline(self.settings.chunk_retry));
+        let rest = [self.members.deadline(), self.signals.deadline(), beat, alone, forgetting];
+        let adopt = self.adoptions.deadline(self.settings.need_retry, self.settings.adopt_patience);
+        let waiting = waiting.filter(|at| *at > self.last_run);
+        rest.into_iter().flatten().chain(fetches).chain(transfers).chain(adopt).chain(waiting).min()
     }
 }

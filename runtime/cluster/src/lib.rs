@@ -5,19 +5,37 @@
 //!
 //! Sans-IO: never a socket, a clock, a thread or an actor.
 
+mod adopt;
 mod api;
 mod cluster;
+mod codec;
 mod digest;
 mod error;
+mod fetch;
+mod frame;
+mod index;
 pub mod link;
+mod log;
+mod membership;
+mod receive;
+mod replica;
 mod row;
+mod serve;
 mod settings;
+mod signals;
+mod snapshot;
+mod table;
+mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use api::{
     AskError, AskRef, Change, Counters, DownReason, Found, Input, Member, MemberState, NodeState, Output, OwnRows,
     OwnerView, Page, Resync,
 };
 pub use cluster::Cluster;
+pub use codec::Reader;
 pub use digest::Digest;
 pub use error::ClusterError;
 pub use row::{Op, Row};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_base::NodeName;
 
 /// Most members a cluster may have, itself included. Bounds every per-peer list on the wire.
-pub const MEMBERS_MAX: usize = 64;
+pub(crate) const MEMBERS_MAX: usize = 64;
 
 /// What the engine is told once, at the start of a node's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,42 +86,15 @@ impl Settings {
     pub fn check(&self) -> Result<(), ClusterError> {
         let some = !self.heartbeat.is_zero() && !self.need_retry.is_zero() && !self.chunk_retry.is_zero();
         let rules: [(bool, &str); 10] = [
-            (
-                !self.cluster.is_empty(),
-                "the cluster name is empty: give every node the same name",
-            ),
-            (
-                self.peers.len() < MEMBERS_MAX,
-                "more than 63 peers: a cluster has at most 64 members",
-            ),
-            (
-                some && !self.signal_retry.is_zero(),
-                "heartbeat and the retry times must be longer than zero",
-            ),
-            (
-                self.heartbeat * 3 <= self.suspect_after,
-                "suspect_after must be at least three heartbeats",
-            ),
-            (
-                self.suspect_after < self.dead_after,
-                "suspect_after must be shorter than dead_after",
-            ),
-            (
-                self.dead_after <= self.join_grace,
-                "join_grace must not be shorter than dead_after",
-            ),
-            (
-                self.refetch_min <= self.refetch_max,
-                "refetch_min must not exceed refetch_max",
-            ),
-            (
-                self.chunk_rows > 0 && self.chunk_credit > 0,
-                "chunk_rows and chunk_credit must be at least 1",
-            ),
-            (
-                (1_000..=1_000_000).contains(&self.frame_bytes),
-                "frame_bytes must be 1,000 to 1,000,000",
-            ),
+            (!self.cluster.is_empty(), "the cluster name is empty: give every node the same name"),
+            (self.peers.len() < MEMBERS_MAX, "more than 63 peers: a cluster has at most 64 members"),
+            (some && !self.signal_retry.is_zero(), "heartbeat and the retry times must be longer than zero"),
+            (self.heartbeat * 3 <= self.suspect_after, "suspect_after must be at least three heartbeats"),
+            (self.suspect_after < self.dead_after, "suspect_after must be shorter than dead_after"),
+            (self.dead_after <= self.join_grace, "join_grace must not be shorter than dead_after"),
+            (self.refetch_min <= self.refetch_max, "refetch_min must not exceed refetch_max"),
+            (self.chunk_rows > 0 && self.chunk_credit > 0, "chunk_rows and chunk_credit must be at least 1"),
+            ((1_000..=1_000_000).contains(&self.frame_bytes), "frame_bytes must be 1,000 to 1,000,000"),
             (
                 self.signals_max > 0 && self.signal_bytes_max <= 262_144,
                 "signals_max must be at least 1, signal_bytes_max at most 262,144",
@@ -142,21 +115,8 @@ mod tests {
     fn the_defaults_hold_and_a_broken_relation_is_named() {
         let good = Settings::new("tandem", Vec::new());
         assert_eq!(good.check(), Ok(()));
-        let bad = Settings {
-            suspect_after: Duration::from_secs(1),
-            ..good.clone()
-        };
-        assert!(
-            bad.check()
-                .is_err_and(|e| e.to_string().contains("shorter than dead_after"))
-        );
-        assert!(
-            Settings {
-                cluster: String::new(),
-                ..good
-            }
-            .check()
-            .is_err()
-        );
+        let bad = Settings { suspect_after: Duration::from_secs(1), ..good.clone() };
+        assert!(bad.check().is_err_and(|e| e.to_string().contains("shorter than dead_after")));
+        assert!(Settings { cluster: String::new(), ..good }.check().is_err());
     }
 }

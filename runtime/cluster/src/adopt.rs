@@ -1,0 +1,186 @@
+//! Adoption: a node that joins takes over what peers have kept. Rows of its own earlier life are offered to its driver, which publishes
+//! them anew; orphans of owners that are down now are copied, so that a second failure finds them here too.
+//!
+//! Peers name the orphans they keep in their heartbeats. Each set is fetched from one holder, in chunks, while joining only.
+
+use crate::api::{Change, MemberState, Output};
+use crate::cluster::Cluster;
+use crate::codec::Reader;
+use crate::frame::{Chunk, Frame, Need, OrphanSet, Want};
+use crate::link::Lane;
+use crate::replica::Applied;
+use crate::row::{Op, Row};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tandem_base::{NodeLife, NodeName, Time};
+
+/// Sets fetched in one life: two of every member.
+const SETS_MAX: usize = crate::frame::ORPHAN_SETS_MAX;
+
+#[derive(Clone, Debug)]
+struct Adoption {
+    from: NodeName,
+    request: u64,
+    next: u64,
+    asked: Option<Time>,
+}
+
+/// The sets that are being fetched, and those that are done with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Adoptions {
+    open: BTreeMap<NodeLife, Adoption>,
+    /// The fetch that ended each set, so that its last chunk can be acknowledged again.
+    done: BTreeMap<NodeLife, u64>,
+    refused: BTreeSet<NodeLife>,
+    began: Option<Time>,
+    closed: bool,
+}
+
+impl Adoptions {
+    /// Whether joining need not wait for it any longer.
+    pub(crate) fn settled(&self, now: Time, patience: Duration) -> bool {
+        self.open.is_empty() || self.began.is_some_and(|began| now >= began + patience)
+    }
+    /// Joining is over: no new sets are begun, and what is open is left.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.open.clear();
+    }
+    pub(crate) fn holder_gone(&mut self, node: &NodeName) {
+        self.open.retain(|_, adoption| adoption.from != *node);
+    }
+    pub(crate) fn deadline(&self, retry: Duration, patience: Duration) -> Option<Time> {
+        let began = self.began.filter(|_| !self.open.is_empty());
+        let asks = self.open.values().filter_map(|a| a.asked).map(|at| at + retry);
+        asks.chain(began.map(|at| at + patience)).min()
+    }
+}
+
+impl<R: Row> Cluster<R> {
+    /// A peer that is up names the orphans it keeps.
+    pub(crate) fn consider_offers(&mut self, now: Time, holder: &NodeName, sets: &[OrphanSet]) {
+        if self.adoptions.closed {
+            return;
+        }
+        for OrphanSet { life, .. } in sets {
+            let known = self.adoptions.open.contains_key(life)
+                || self.adoptions.done.contains_key(life)
+                || self.adoptions.refused.contains(life);
+            let full = self.adoptions.open.len() + self.adoptions.done.len() >= SETS_MAX;
+            if known || full || !self.is_wanted(life) {
+                continue;
+            }
+            let request = self.next_serial();
+            self.adoptions.began.get_or_insert(now);
+            let adoption = Adoption { from: holder.clone(), request, next: 0, asked: None };
+            self.adoptions.open.insert(life.clone(), adoption);
+        }
+    }
+
+    /// An earlier life of this node; or a life that is down and of which nothing is kept here.
+    fn is_wanted(&self, life: &NodeLife) -> bool {
+        if life.node == self.me.node {
+            return life.incarnation < self.me.incarnation;
+        }
+        let down = |state| state == MemberState::Down;
+        let peer = self.members.peers.get(&life.node);
+        let dead = peer.is_some_and(|p| down(p.state) && p.incarnation.is_none_or(|known| known <= life.incarnation));
+        dead && self.tables.copies.get(life).is_none_or(|copy| copy.rows.len() == 0)
+    }
+
+    /// Asks for chunks that are due.
+    pub(crate) fn adopt_due(&mut self, now: Time) {
+        let retry = self.settings.need_retry;
+        let mut questions = Vec::new();
+        for (owner, adoption) in &mut self.adoptions.open {
+            if adoption.asked.is_none_or(|at| now >= at + retry) {
+                adoption.asked = Some(now);
+                let want = Want::Whole(adoption.next);
+                let need = Need { owner: owner.clone(), request: adoption.request, want };
+                questions.push((adoption.from.clone(), need));
+            }
+        }
+        for (to, need) in questions {
+            self.send(&to, Lane::Ordinary, &Frame::Need(need));
+        }
+    }
+
+    /// The holder does not have the set (any more), or cannot go on with it.
+    pub(crate) fn adoption_refused(&mut self, owner: &NodeLife, request: u64) {
+        if self.adoptions.open.get(owner).is_some_and(|a| a.request == request) {
+            self.adoptions.open.remove(owner);
+            if self.adoptions.refused.len() < SETS_MAX {
+                self.adoptions.refused.insert(owner.clone());
+            }
+        }
+    }
+
+    /// A chunk of orphans from their holder.
+    pub(crate) fn adopted_chunk(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>) {
+        let open = self.adoptions.open.get_mut(&chunk.owner).filter(|a| a.request == chunk.request);
+        let next = match open {
+            Some(adoption) => {
+                let is_next = adoption.next == chunk.index;
+                adoption.next += u64::from(is_next);
+                let next = adoption.next;
+                if is_next {
+                    adoption.asked = Some(now);
+                    self.adopt_rows(now, holder, chunk);
+                }
+                next
+            }
+            None if self.adoptions.done.get(&chunk.owner) == Some(&chunk.request) => chunk.index.saturating_add(1),
+            None => return,
+        };
+        if chunk.last && next > chunk.index && self.adoptions.open.remove(&chunk.owner).is_some() {
+            self.adoptions.done.insert(chunk.owner.clone(), chunk.request);
+        }
+        let ack = Frame::ChunkAck { owner: chunk.owner.clone(), request: chunk.request, next };
+        self.send(&holder.node, Lane::Ordinary, &ack);
+    }
+
+    fn adopt_rows(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>) {
+        let mut reader = Reader::new(chunk.rows);
+        let mut rows = Vec::new();
+        for _ in 0..chunk.count {
+            let Ok(mut body) = reader.bytes() else {
+                self.counters.decode_errors += 1;
+                break;
+            };
+            match R::decode(&mut body) {
+                Ok(row) => rows.push(row),
+                Err(_) => self.counters.decode_errors += 1,
+            }
+        }
+        let holder_ahead = self.tables.copies.get(holder).and_then(|copy| copy.clock_ahead()).unwrap_or(0);
+        let ahead = holder_ahead.saturating_add(chunk.clock_ahead);
+        if chunk.owner.node == self.me.node {
+            if !rows.is_empty() {
+                let earlier = chunk.owner.clone();
+                self.say(Output::Adoptable { earlier, clock_ahead_micros: ahead, rows });
+            }
+            return;
+        }
+        self.keep_orphans(now, &chunk.owner, ahead, rows);
+    }
+
+    /// Orphans of a third node are kept here too, unless their owner has come up meanwhile.
+    fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
+        if self.members.up_life_of(&owner.node).is_some() {
+            return;
+        }
+        self.tables.begin(owner).iter().for_each(|old| self.forget(old));
+        self.orphan(now, owner);
+        let Some(copy) = self.tables.get_mut(owner) else { return };
+        copy.set_clock(now, ahead);
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in rows {
+            let op = Op::Put(row);
+            match copy.rows.apply(op.clone()) {
+                Applied::Done(previous) => changes.push(Change { op, previous }),
+                Applied::Full => self.counters.bound_hits += 1,
+            }
+        }
+        self.changed(owner, changes);
+    }
+}
