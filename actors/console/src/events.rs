@@ -76,8 +76,9 @@ impl Query {
 
 /// The next events after number `after` that `query` wants, at most `limit`.
 fn page(admin: &dyn Admin, query: &Query, after: u64, limit: usize) -> EventPage {
-    let restarted = after > admin.last_event();
-    let mut page = EventPage { events: Vec::new(), next: if restarted { 0 } else { after }, lost: 0, restarted };
+    let last = admin.last_event();
+    let restarted = after > last;
+    let mut page = EventPage { events: Vec::new(), next: if restarted { 0 } else { after }, last, lost: 0, restarted };
     let mut scanned = 0;
     while scanned < SCANNED_MAX && page.events.len() < limit {
         let events = admin.events_after(page.next, limit.saturating_sub(page.events.len()));

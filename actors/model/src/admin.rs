@@ -484,6 +484,8 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// Ask for events after this number next.
     pub next: u64,
+    /// Number of the journal's last event when this was answered; `next` has reached it when there was no more.
+    pub last: u64,
     /// Events that were asked for and are gone, because the journal is bounded.
     pub lost: u64,
     /// True when the number asked for lies ahead of the journal: the process was started anew, and this begins at its first event.

@@ -1,0 +1,299 @@
+//! The command line as types: every command, option, default and help text.
+//!
+//! Help teaches by example. Words only: nothing is done here, and no option takes a secret (they would show in the process list).
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use tandem_base::NodeName;
+use tandem_model::admin::DeviceState;
+
+const TOP_HELP: &str = "\
+FIRST STEPS
+  tandem quickstart                     three CallManagers and 800 simulated phones in this process
+  tandem status                         in another terminal: who serves whom
+  tandem node kill CCM1                 its phones move to the next CallManager of their group
+  tandem events --follow                watch them move
+  tandem node start CCM1                and go home, calmly
+
+HOW COMMANDS FIND A RUNNING TANDEM
+  `run` and `quickstart` write control.json (address, token file, process id) to their state folder; the other
+  commands read it there. The state folder is --state, else $TANDEM_STATE, else $XDG_STATE_HOME/tandem, else
+  ~/.local/state/tandem. --control takes the place of the address in control.json.
+
+EXIT CODES
+  0 done    1 refused or failed    2 wrong command line    3 the control endpoint cannot be reached
+
+Colour is used on a terminal only, and never when NO_COLOR is set.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "tandem", version, max_term_width = 120, after_help = TOP_HELP, subcommand_required = true)]
+#[command(about = "An open call-processing cluster: phones register, CallManagers fail over and back")]
+#[expect(missing_docs, reason = "the fields are groups of options that document themselves")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Form of the output; json is stable and meant for scripts
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Format,
+    /// State folder [default: $TANDEM_STATE, $XDG_STATE_HOME/tandem or ~/.local/state/tandem]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Control address: where run and quickstart listen, and where all others connect [default: as in control.json]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub control: Option<String>,
+    /// File with the control token [default: as in control.json]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For scripts
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run nodes of a cluster in this process
+    Run(Run),
+    /// Run a whole cluster with simulated phones, to see it move
+    Quickstart(Quickstart),
+    /// Read a configuration file and say what is wrong with it
+    Check(Check),
+    /// About the configuration file
+    #[command(subcommand)]
+    Config(Config),
+    /// The cluster at a glance: nodes, groups, registrations by rank
+    #[command(after_help = "EXAMPLES\n  tandem status\n  tandem status -o json | jq '.registrations.by_rank'")]
+    Status,
+    /// Stop, kill or start a node of the running process
+    #[command(subcommand)]
+    Node(Node),
+    /// List devices, or see one
+    #[command(subcommand)]
+    Device(Device),
+    /// List CallManager groups, or see one
+    #[command(subcommand)]
+    Group(Group),
+    /// Call the devices of a group home to their best CallManager in service
+    Failback(Failback),
+    /// What happened: failovers, failbacks, nodes coming and going
+    Events(Events),
+    /// Print a completion script for a shell
+    #[command(after_help = "EXAMPLE\n  tandem completions bash > ~/.local/share/bash-completion/completions/tandem")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `tandem run`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "EXAMPLES
+  tandem run --config cluster.toml                          all nodes of the file in one process
+  tandem run --config cluster.toml --node CCM1              one of them
+  tandem run --config cluster.toml --control 127.0.0.1:7060
+
+An interrupt (Ctrl-C) or SIGTERM stops the nodes in good order.")]
+pub struct Run {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Node to run here; may be given several times [default: all nodes of the file]
+    #[arg(long = "node", value_name = "NAME")]
+    pub nodes: Vec<NodeName>,
+    /// Let --control be an address that other hosts reach (there is no TLS: put a proxy in front of it)
+    #[arg(long)]
+    pub allow_remote_control: bool,
+}
+
+/// `tandem quickstart`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "EXAMPLES\n  tandem quickstart\n  tandem quickstart --devices 5000")]
+pub struct Quickstart {
+    /// Simulated phones, spread over the four groups of the sample cluster
+    #[arg(long, value_name = "N", default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub devices: u32,
+}
+
+/// `tandem check`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "EXAMPLE\n  tandem check --config cluster.toml && echo good")]
+pub struct Check {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `tandem config`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Config {
+    /// Print the JSON Schema of the configuration file, for editors
+    #[command(after_help = "EXAMPLE\n  tandem config schema > tandem.schema.json")]
+    Schema,
+}
+
+/// `tandem node`.
+#[derive(Clone, Debug, Subcommand)]
+#[command(after_help = "EXAMPLES
+  tandem node stop CCM1      in good order: it tells its peers, then stops
+  tandem node kill CCM1      as in a crash: at once, without a word
+  tandem node start CCM1     a new life")]
+pub enum Node {
+    /// Stop a node in good order
+    Stop {
+        /// Name of the node
+        name: String,
+    },
+    /// Kill a node as a crash would
+    Kill {
+        /// Name of the node
+        name: String,
+    },
+    /// Start a node
+    Start {
+        /// Name of the node
+        name: String,
+    },
+}
+
+/// `tandem device`.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// List devices, with filters, page by page
+    List(DeviceList),
+    /// Show one device
+    Show {
+        /// Name of the device
+        name: String,
+    },
+    /// Say why a device is where it is
+    #[command(after_help = "EXAMPLE\n  tandem device explain SEP000000000001")]
+    Explain {
+        /// Name of the device
+        name: String,
+    },
+    /// Let a device out of quarantine
+    Release {
+        /// Name of the device
+        name: String,
+    },
+}
+
+/// `tandem device list`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "EXAMPLES
+  tandem device list --node CCM2                   what CCM2 serves
+  tandem device list --in-state unregistered --all every device that nobody serves
+  tandem device list --search 1001                 by a part of the name or the start of a number
+  tandem device list --all -o json | jq -r '.devices[].name'")]
+pub struct DeviceList {
+    /// Only devices of this CallManager group
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Only devices of this device pool
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
+    /// Only devices that this node serves
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Only devices in this state: registered, orphaned, unregistered or quarantined
+    #[arg(long, value_name = "STATE", value_parser = device_state)]
+    pub in_state: Option<DeviceState>,
+    /// Only devices with this text in their name, or with a number that begins with it
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// At most so many devices
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+    /// Every device, however many
+    #[arg(long)]
+    pub all: bool,
+    /// Go on after this device, as an earlier list said
+    #[arg(long, value_name = "DEVICE")]
+    pub cursor: Option<String>,
+}
+
+fn device_state(text: &str) -> Result<DeviceState, String> {
+    let words = || DeviceState::ALL.map(DeviceState::word).join(", ");
+    DeviceState::ALL.into_iter().find(|s| s.word() == text).ok_or_else(|| format!("expected one of {}", words()))
+}
+
+/// `tandem group`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Group {
+    /// List CallManager groups
+    List,
+    /// Show one group, and who would serve its devices if a member died
+    #[command(after_help = "EXAMPLE\n  tandem group show G1")]
+    Show {
+        /// Name of the group
+        name: String,
+    },
+}
+
+/// `tandem failback`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "EXAMPLES
+  tandem failback --group G2 --preview     who would move, and what they wait for
+  tandem failback --group G2               idle devices first, at a calm pace")]
+pub struct Failback {
+    /// Name of the CallManager group
+    #[arg(long, value_name = "NAME")]
+    pub group: String,
+    /// Move nothing, only say what would move
+    #[arg(long)]
+    pub preview: bool,
+}
+
+/// `tandem events`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "EXAMPLES
+  tandem events --follow                        what happens from now on, until interrupted
+  tandem events --since 10m --kind reregister   who moved in the last ten minutes
+  tandem events --device SEP000000000001 --all
+  tandem events --follow -o json                one JSON object a line
+
+The journal is bounded; events that were asked for and are gone are counted in a note.")]
+pub struct Events {
+    /// Go on with what happens, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what happened in the last 30s, 10m, 24h or 7d
+    #[arg(long, value_name = "TIME", value_parser = super::events::duration)]
+    pub since: Option<std::time::Duration>,
+    /// Only events after this number
+    #[arg(long, value_name = "NUMBER", conflicts_with = "last")]
+    pub after: Option<u64>,
+    /// So many of the last events, before filters
+    #[arg(long, value_name = "N")]
+    pub last: Option<u64>,
+    /// Everything that the journal still has [default: the last 100 events]
+    #[arg(long, conflicts_with_all = ["last", "after"])]
+    pub all: bool,
+    /// Only events of this kind, such as reregister or node_down
+    #[arg(long, alias = "type", value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Only events of this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Only events of this CallManager group
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Only events of this device
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+}

@@ -1,0 +1,35 @@
+//! `tandem check` and `tandem config schema`: about the configuration file, without a running process.
+
+use super::failure::{Exit, Failure};
+use super::output::Out;
+use std::path::Path;
+use tandem_model::config::{Config, json_schema};
+
+/// Reads a configuration file and says what is wrong with it.
+///
+/// # Errors
+/// When it cannot be read, or with everything that is wrong in it.
+pub fn check(file: &Path, out: &mut Out<'_>) -> Result<(), Failure> {
+    load(file)?;
+    out.line(&format!("{}: good", file.display()))
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// When it cannot be read, or with everything that is wrong in it.
+pub fn load(file: &Path) -> Result<Config, Failure> {
+    let text = super::state::read(file).map_err(|e| {
+        Failure::new(Exit::Failed, format!("cannot read {}: {e}", file.display()))
+            .remedy("name an existing file; `tandem config schema` describes what stands in it")
+    })?;
+    Config::parse(&file.to_string_lossy(), &text).map_err(|problems| Failure::new(Exit::Failed, problems.to_string()))
+}
+
+/// Prints the JSON Schema of the configuration file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn schema(out: &mut Out<'_>) -> Result<(), Failure> {
+    out.json(&json_schema())
+}

@@ -1,0 +1,70 @@
+//! `tandem group list|show` and `tandem failback`.
+
+use super::args::{Failback as FailbackArgs, Group};
+use super::client::{Client, escaped};
+use super::failure::Failure;
+use super::output::{Out, Table, Tone, joined};
+use super::status::{group_table, ranks};
+use tandem_model::admin::{Failback, GroupDetail, GroupList};
+
+/// Does what `tandem group` was asked.
+///
+/// # Errors
+/// When nobody answers, there is no such group, or the output cannot be written.
+pub fn command(client: &Client, command: &Group, out: &mut Out<'_>) -> Result<(), Failure> {
+    match command {
+        Group::List => {
+            let answer = client.get::<GroupList>("/groups")?;
+            if out.is_json() { out.json(&answer.raw) } else { out.table(&group_table(&answer.body.groups)) }
+        }
+        Group::Show { name } => {
+            let answer = client.get::<GroupDetail>(&format!("/groups/{}", escaped(name)))?;
+            if out.is_json() { out.json(&answer.raw) } else { show(&answer.body, out) }
+        }
+    }
+}
+
+fn show(group: &GroupDetail, out: &mut Out<'_>) -> Result<(), Failure> {
+    out.table(&group_table(std::slice::from_ref(&group.status)))?;
+    out.line("")?;
+    out.line(&format!("pools: {}", joined(&group.pools, ", ")))?;
+    out.line(&format!("registered: {}", ranks(&group.by_rank)))?;
+    for (member, targets) in &group.if_down {
+        let moves = targets.iter().filter(|(_, n)| **n > 0).map(|(to, n)| format!("{n} to {to}"));
+        let moves: Vec<_> = moves.collect();
+        let moves =
+            if moves.is_empty() { "nobody moves".to_owned() } else { format!("devices move: {}", moves.join(", ")) };
+        out.line(&format!("if {member} died now: {moves}"))?;
+    }
+    Ok(())
+}
+
+/// Does what `tandem failback` was asked.
+///
+/// # Errors
+/// When nobody answers, there is no such group, it is refused, or the output cannot be written.
+pub fn failback(client: &Client, failback: &FailbackArgs, out: &mut Out<'_>) -> Result<(), Failure> {
+    let preview = if failback.preview { "?preview=true" } else { "" };
+    let answer = client.post::<Failback>(&format!("/groups/{}/failback{preview}", escaped(&failback.group)))?;
+    if out.is_json() {
+        return out.json(&answer.raw);
+    }
+    let Failback { group, started, would_move, moves, examples, waiting_for } = answer.body;
+    let verb = match (would_move, started) {
+        (0, _) => "every device is where it belongs".to_owned(),
+        (n, true) => format!("{n} devices are called home"),
+        (n, false) => format!("{n} devices would move"),
+    };
+    out.line(&format!("{group}: {verb}"))?;
+    if !moves.is_empty() {
+        let mut table = Table::new(&["FROM", "TO", "#DEVICES"]);
+        moves
+            .iter()
+            .for_each(|m| table.line(Tone::Plain, [m.from.to_string(), m.to.to_string(), m.devices.to_string()]));
+        out.table(&table)?;
+    }
+    if !examples.is_empty() {
+        out.line(&format!("among them: {}", joined(&examples, ", ")))?;
+    }
+    waiting_for.map_or(Ok(()), |why| out.line(&format!("waiting for: {why}")))
+}

@@ -1,0 +1,165 @@
+//! The command line of `tandem`: from arguments to an exit code.
+//!
+//! `run` and `quickstart` start nodes and are passed in as [`Programs`]; all other commands ask a running process over its control
+//! endpoint, or only read a file. It must never reach into a node: what the API does not say, the command line does not know.
+
+pub mod args;
+pub mod check;
+pub mod client;
+pub mod device;
+pub mod events;
+pub mod failure;
+pub mod group;
+pub mod node;
+pub mod output;
+pub mod state;
+pub mod status;
+
+pub use args::Cli;
+pub use failure::{Exit, Failure};
+
+use args::{Command, Config, Global};
+use clap::{CommandFactory, Parser};
+use client::Client;
+use output::Out;
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tandem_base::{NodeName, UnixMillis};
+
+/// What `tandem run` was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Nodes to run; empty means all of the file.
+    pub nodes: Vec<NodeName>,
+    /// The state folder; may not exist yet.
+    pub state: PathBuf,
+    /// Where to listen for control; `None` leaves it to the configuration or a free loopback port.
+    pub control: Option<SocketAddr>,
+    /// Whether `control` may be an address that other hosts reach.
+    pub control_beyond_loopback: bool,
+    /// Whether scripts read the output (`-o json`).
+    pub json: bool,
+}
+
+/// What `tandem quickstart` was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuickstartOptions {
+    /// Simulated phones.
+    pub devices: u32,
+    /// The state folder; may not exist yet.
+    pub state: PathBuf,
+    /// Where to listen for control; `None` takes a free loopback port.
+    pub control: Option<SocketAddr>,
+    /// Whether scripts read the output (`-o json`).
+    pub json: bool,
+}
+
+/// The commands that run nodes; each returns when it was told to stop.
+pub struct Programs<'a> {
+    /// `tandem run`.
+    pub run: &'a dyn Fn(RunOptions) -> Result<(), Failure>,
+    /// `tandem quickstart`.
+    pub quickstart: &'a dyn Fn(QuickstartOptions) -> Result<(), Failure>,
+}
+
+/// Reads the arguments of the process and does what they say.
+pub fn main(programs: &Programs<'_>) -> ExitCode {
+    match parse(std::env::args_os()) {
+        Ok(cli) => dispatch(cli, programs),
+        Err(error) => {
+            // Help goes to the standard output, a usage error to the standard error. A closed pipe changes nothing.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+        }
+    }
+}
+
+/// Reads arguments, the program's name first.
+///
+/// # Errors
+/// What clap has to say: a usage error, or the help or version that was asked for.
+pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments)
+}
+
+/// Does what the arguments say; failures are printed to the standard error.
+pub fn dispatch(cli: Cli, programs: &Programs<'_>) -> ExitCode {
+    let mut out = Out::standard(cli.global.output);
+    let done = carry_out(cli, programs, &mut out).and_then(|()| out.flush());
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                // What was printed so far stands before the failure; if neither can be written, nobody reads.
+                let _ = out.flush();
+                let _ = writeln!(std::io::stderr(), "{failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(), Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Run(run) => (programs.run)(run_options(&global, run)?),
+        Command::Quickstart(quickstart) => (programs.quickstart)(QuickstartOptions {
+            devices: quickstart.devices,
+            state: state::folder(&global)?,
+            control: listen_address(&global)?,
+            json: is_json(&global),
+        }),
+        Command::Check(check) => check::check(&check.config, out),
+        Command::Config(Config::Schema) => check::schema(out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tandem", &mut script);
+            out.text(&String::from_utf8_lossy(&script))
+        }
+        Command::Status => status::status(&connect(&global)?, out),
+        Command::Node(command) => node::command(&connect(&global)?, &command, out),
+        Command::Device(command) => device::command(&connect(&global)?, &command, out),
+        Command::Group(command) => group::command(&connect(&global)?, &command, out),
+        Command::Failback(failback) => group::failback(&connect(&global)?, &failback, out),
+        Command::Events(query) if query.follow => events::follow(&|| connect(&global), &query, out),
+        Command::Events(query) => events::list(&connect(&global)?, &query, out),
+    }
+}
+
+fn run_options(global: &Global, run: args::Run) -> Result<RunOptions, Failure> {
+    Ok(RunOptions {
+        config: run.config,
+        nodes: run.nodes,
+        state: state::folder(global)?,
+        control: listen_address(global)?,
+        control_beyond_loopback: run.allow_remote_control,
+        json: is_json(global),
+    })
+}
+fn is_json(global: &Global) -> bool {
+    global.output == args::Format::Json
+}
+fn listen_address(global: &Global) -> Result<Option<SocketAddr>, Failure> {
+    global.control.as_deref().map(state::listen_address).transpose()
+}
+fn connect(global: &Global) -> Result<Client, Failure> {
+    state::endpoint(global).map(Client::new)
+}
+
+/// Wall time, for "the last ten minutes".
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a command line tool asks once, for a person; no rule or machine sees it"
+)]
+fn wall_clock() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The state folder, and how a command finds a running process in it.
+//!
+//! `control.json` there holds address, token file and process id. It must never print what is in the token file.
+
+use super::args::Global;
+use super::failure::{Exit, Failure};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tandem_model::admin::{CONTROL_FILE, ControlFile, TOKEN_FILE};
+
+/// Largest file of the state folder or configuration that is read, in bytes.
+const FILE_MAX: u64 = 256 * 1024 * 1024;
+/// Largest control or token file that is read, in bytes.
+const SMALL_FILE_MAX: u64 = 64 * 1024;
+
+/// The state folder: `--state`, else `$TANDEM_STATE`, else `$XDG_STATE_HOME/tandem`, else `~/.local/state/tandem`.
+///
+/// # Errors
+/// When none of them is set; then there is no home either.
+pub fn folder(global: &Global) -> Result<PathBuf, Failure> {
+    find_folder(global.state.as_deref(), |name| std::env::var_os(name)).ok_or_else(|| {
+        Failure::new(Exit::Usage, "there is no state folder: HOME is not set").remedy("name one with --state DIR")
+    })
+}
+
+fn find_folder(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    // The base directory specification has relative paths ignored.
+    let base = || set("XDG_STATE_HOME").filter(|p| p.is_absolute());
+    let home = || set("HOME").map(|h| h.join(".local/state"));
+    given.map(Path::to_path_buf).or_else(|| set("TANDEM_STATE")).or_else(|| Some(base().or_else(home)?.join("tandem")))
+}
+
+/// Reads a text file of a bounded size.
+///
+/// # Errors
+/// What the system says, or that it is too large or no text.
+pub fn read(path: &Path) -> io::Result<String> {
+    read_at_most(path, FILE_MAX)
+}
+
+fn read_at_most(path: &Path, limit: u64) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|len| len > limit) {
+        return Err(io::Error::other(format!("larger than {limit} bytes")));
+    }
+    Ok(text)
+}
+
+/// Where to connect and with what.
+pub struct Endpoint {
+    /// Such as `http://127.0.0.1:7060`.
+    pub url: String,
+    /// The bearer token.
+    pub token: String,
+    /// What to say when nobody answers there.
+    pub absent: String,
+}
+
+/// Finds the control endpoint of a running process.
+///
+/// # Errors
+/// Exit code 3 with what to do: nothing runs, the token cannot be read, the file is damaged.
+pub fn endpoint(global: &Global) -> Result<Endpoint, Failure> {
+    let folder = folder(global)?;
+    let path = folder.join(CONTROL_FILE);
+    let control = match read_at_most(&path, SMALL_FILE_MAX) {
+        Ok(text) => Some(parse(&path, &text)?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => {
+            return Err(Failure::new(Exit::Unreachable, format!("cannot read {}: {e}", path.display()))
+                .remedy("run this as the user that runs Tandem, or name its state folder with --state DIR"));
+        }
+    };
+    let address = match (&global.control, &control) {
+        (Some(given), _) => given.clone(),
+        (None, Some(control)) => control.address.clone(),
+        (None, None) => {
+            return Err(Failure::new(
+                Exit::Unreachable,
+                format!("no Tandem runs here: there is no {}", path.display()),
+            )
+            .remedy("start one with `tandem quickstart` or `tandem run --config FILE`,")
+            .remedy("or say where it is with --state DIR, or with --control ADDRESS and --token-file FILE"));
+        }
+    };
+    let token_file = global.token_file.clone().or_else(|| control.as_ref().map(|c| folder.join(&c.token_file)));
+    let token = token(&token_file.unwrap_or_else(|| folder.join(TOKEN_FILE)))?;
+    Ok(Endpoint {
+        url: url(&address)?,
+        token,
+        absent: absent(&path, control.as_ref().filter(|_| global.control.is_none())),
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<ControlFile, Failure> {
+    serde_json::from_str(text).map_err(|e| {
+        Failure::new(Exit::Unreachable, format!("{} is damaged: {e}", path.display()))
+            .remedy("it is written anew when Tandem starts: restart it, or say where it is with --control ADDRESS")
+    })
+}
+
+fn token(path: &Path) -> Result<String, Failure> {
+    let text = read_at_most(path, SMALL_FILE_MAX).map_err(|e| {
+        let remedy = match e.kind() {
+            io::ErrorKind::PermissionDenied => "only the user that runs Tandem may read it: run this as that user",
+            _ => "name the file that holds the token with --token-file FILE",
+        };
+        Failure::new(Exit::Unreachable, format!("cannot read the control token in {}: {e}", path.display()))
+            .remedy(remedy)
+    })?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        let message = format!("{} holds no control token", path.display());
+        return Err(
+            Failure::new(Exit::Unreachable, message).remedy("restart Tandem: it writes a new one when it is empty")
+        );
+    }
+    Ok(token.to_owned())
+}
+
+/// `--control` as a URL; `http://` may be left out.
+fn url(address: &str) -> Result<String, Failure> {
+    let rest = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    let good = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
+    let port = rest.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>().ok())?);
+    if port.is_none_or(|p| p == 0) || !rest.chars().all(good) {
+        let message = format!("{address:?} is not a control address");
+        return Err(Failure::new(Exit::Usage, message).remedy("it is a host and a port, such as 127.0.0.1:7060"));
+    }
+    Ok(format!("http://{rest}"))
+}
+
+/// `--control` as an address to listen on.
+///
+/// # Errors
+/// Exit code 2 when it is no IP address with a port.
+pub fn listen_address(address: &str) -> Result<SocketAddr, Failure> {
+    let rest = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    rest.parse().map_err(|_| {
+        Failure::new(Exit::Usage, format!("{address:?} is not an address to listen on for control"))
+            .remedy("it is an IP address and a port, such as 127.0.0.1:7060 (port 0 takes a free one)")
+    })
+}
+
+/// What to say when nobody answers: a process that crashed leaves its file behind.
+fn absent(path: &Path, control: Option<&ControlFile>) -> String {
+    let gone = |pid: &u32| Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists();
+    match control.map(|c| c.pid).filter(gone) {
+        Some(pid) => {
+            let path = path.display();
+            format!("{path} was left behind by process {pid}, which is gone: start Tandem anew")
+        }
+        None => "is it running? start it with `tandem quickstart` or `tandem run --config FILE`".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "state/tests.rs"]
+mod tests;
