@@ -26,3 +26,17 @@ pub(crate) async fn script() -> HttpResponse {
 pub(crate) async fn style() -> HttpResponse {
     file("text/css; charset=utf-8", include_str!("page/page.css"))
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_script_finds_every_element_that_it_names() {
+        let (html, script) = (include_str!("page/page.html"), include_str!("page/page.js"));
+        let named: Vec<_> =
+            script.split("$(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(id, _)| id).collect();
+        assert!(named.len() > 10, "{named:?}");
+        for id in named {
+            assert!(html.contains(&format!("id=\"{id}\"")), "#{id}");
+        }
+    }
+}

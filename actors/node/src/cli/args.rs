@@ -16,14 +16,20 @@ FIRST STEPS
   tandem node start CCM1                and go home, calmly
 
 HOW COMMANDS FIND A RUNNING TANDEM
-  `run` and `quickstart` write control.json (address, token file, process id) to their state folder; the other
-  commands read it there. The state folder is --state, else $TANDEM_STATE, else $XDG_STATE_HOME/tandem, else
-  ~/.local/state/tandem. --control takes the place of the address in control.json.
+  `run` and `quickstart` write control.json (address, token file, process id)
+  to their state folder; the other commands read it there. The state folder is
+  --state, else $TANDEM_STATE, else $XDG_STATE_HOME/tandem, else
+  ~/.local/state/tandem. --control replaces the address of control.json.
 
 EXIT CODES
-  0 done    1 refused or failed    2 wrong command line    3 the control endpoint cannot be reached
+  0  done
+  1  refused or failed
+  2  wrong command line
+  3  the control endpoint cannot be reached
 
 Colour is used on a terminal only, and never when NO_COLOR is set.";
+
+const HEADING: &str = "Options of every command";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -40,17 +46,17 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Form of the output; json is stable and meant for scripts
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    /// Form of the output: table for people, json for scripts
+    #[arg(short, long, global = true, help_heading = HEADING, value_enum, hide_possible_values = true, default_value_t, value_name = "FORM")]
     pub output: Format,
     /// State folder [default: $TANDEM_STATE, $XDG_STATE_HOME/tandem or ~/.local/state/tandem]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Control address: where run and quickstart listen, and where all others connect [default: as in control.json]
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "ADDRESS")]
     pub control: Option<String>,
     /// File with the control token [default: as in control.json]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 
@@ -103,8 +109,8 @@ pub enum Command {
 /// `tandem run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "EXAMPLES
-  tandem run --config cluster.toml                          all nodes of the file in one process
-  tandem run --config cluster.toml --node CCM1              one of them
+  tandem run --config cluster.toml                all its nodes in one process
+  tandem run --config cluster.toml --node CCM1    one of them
   tandem run --config cluster.toml --control 127.0.0.1:7060
 
 An interrupt (Ctrl-C) or SIGTERM stops the nodes in good order.")]
@@ -196,9 +202,9 @@ pub enum Device {
 /// `tandem device list`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "EXAMPLES
-  tandem device list --node CCM2                   what CCM2 serves
-  tandem device list --in-state unregistered --all every device that nobody serves
-  tandem device list --search 1001                 by a part of the name or the start of a number
+  tandem device list --node CCM2                     what CCM2 serves
+  tandem device list --in-state unregistered --all   whom nobody serves
+  tandem device list --search 1001                   by name or number
   tandem device list --all -o json | jq -r '.devices[].name'")]
 pub struct DeviceList {
     /// Only devices of this CallManager group
