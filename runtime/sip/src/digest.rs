@@ -262,7 +262,7 @@ pub fn parse_nc(text: &[u8]) -> Option<u32> {
     if text.is_empty() || text.len() > 8 {
         return None;
     }
-    text.iter().try_fold(0u32, |n, &b| Some(n << 4 | u32::from(nibble(b)?)))
+    text.iter().map(|&b| nibble(b)).try_fold(0u32, |n, v| (v < 16).then_some(n << 4 | u32::from(v)))
 }
 
 /// A challenge as a client received it, quotes removed and escapes left as they are.
@@ -386,29 +386,33 @@ pub fn challenge<S: Sink + ?Sized>(
     }
 }
 
-/// Compares without leaving early; lengths are public, contents are not. `black_box` keeps the optimiser from turning
-/// the loop back into a comparison that stops at the first difference.
+/// Compares without leaving early; lengths are public, contents are not. `black_box` makes the whole difference needed, so
+/// that the optimiser cannot turn the loop into a comparison that stops.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |all, (x, y)| core::hint::black_box(all | (x ^ y)));
-    a.len() == b.len() && difference == 0
+    let difference = a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y));
+    a.len() == b.len() && core::hint::black_box(difference) == 0
 }
 
 /// Exactly `2 * N` hex digits of any case to bytes.
 pub(crate) fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
+    let (mut bytes, mut all) = ([0; N], 0);
     if text.len() != 2 * N {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
         let &[high, low] = pair else { return None };
-        *byte = nibble(high)? << 4 | nibble(low)?;
+        let (high, low) = (nibble(high), nibble(low));
+        all |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(bytes)
+    (all < 16).then_some(bytes)
 }
 
-/// Bytes to lower-case hex digits at the front of `out`; the number of digits written.
+/// Bytes to lower-case hex digits at the front of `out`; the number of digits written. Without a branch or a table, so
+/// that a secret takes the time of any other bytes.
 pub(crate) fn hex_into(bytes: &[u8], out: &mut [u8]) -> usize {
-    let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+    // Above 9 the subtraction wraps and its top bit is set.
+    let digit = |n: u8| b'0' + n + (9u8.wrapping_sub(n) >> 7) * (b'a' - b'9' - 1);
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
         if let [high, low] = pair {
             (*high, *low) = (digit(byte >> 4), digit(byte & 15));
@@ -417,8 +421,21 @@ pub(crate) fn hex_into(bytes: &[u8], out: &mut [u8]) -> usize {
     (bytes.len() * 2).min(out.len())
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok())
+/// The value of a hex digit of any case, 255 for everything else. A table, because the branches of a comparison cost more
+/// than the hash they feed.
+fn nibble(digit: u8) -> u8 {
+    #[expect(clippy::indexing_slicing, reason = "computed by the compiler, where a wrong index stops the build")]
+    const VALUES: [u8; 256] = {
+        let mut values = [u8::MAX; 256];
+        let mut n = 0;
+        while n < 16 {
+            values[b"0123456789abcdef"[n] as usize] = n as u8;
+            values[b"0123456789ABCDEF"[n] as usize] = n as u8;
+            n += 1;
+        }
+        values
+    };
+    VALUES.get(usize::from(digit)).copied().unwrap_or(u8::MAX)
 }
 
 fn hash<D: Digest, const N: usize>(pieces: &[&[u8]]) -> [u8; N] {

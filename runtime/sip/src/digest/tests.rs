@@ -206,3 +206,18 @@ fn comparing_needs_equal_length_and_content() {
     assert!(same(b"", b"") && same(b"abc", b"abc"));
     assert!(!same(b"abc", b"abd") && !same(b"abc", b"xbc") && !same(b"abc", b"ab") && !same(b"ab", b"abc"));
 }
+
+#[test]
+fn hex_goes_there_and_back_for_every_byte_and_refuses_every_other_character() {
+    for byte in 0..=u8::MAX {
+        let mut digits = [0; 2];
+        assert_eq!(hex_into(&[byte], &mut digits), 2);
+        assert_eq!(text(&digits), format!("{byte:02x}"));
+        assert_eq!(unhex::<1>(&digits), Some([byte]));
+        assert_eq!(unhex::<1>(&digits.to_ascii_uppercase()), Some([byte]));
+        if !byte.is_ascii_hexdigit() {
+            assert_eq!((unhex::<1>(&[byte, b'0']), unhex::<1>(&[b'0', byte])), (None, None));
+        }
+    }
+    assert_eq!(unhex::<2>(b"000"), None);
+}
