@@ -49,10 +49,13 @@ impl Adoptions {
     pub(crate) fn holder_gone(&mut self, node: &NodeName) {
         self.open.retain(|_, adoption| adoption.from != *node);
     }
-    pub(crate) fn deadline(&self, retry: Duration, patience: Duration) -> Option<Time> {
-        let began = self.began.filter(|_| !self.open.is_empty());
-        let asks = self.open.values().filter_map(|a| a.asked).map(|at| at + retry);
-        asks.chain(began.map(|at| at + patience)).min()
+    /// When to ask again.
+    pub(crate) fn deadline(&self, retry: Duration) -> Option<Time> {
+        self.open.values().filter_map(|a| a.asked).map(|at| at + retry).min()
+    }
+    /// Until when joining waits for what is open.
+    pub(crate) fn patience(&self, patience: Duration) -> Option<Time> {
+        self.began.filter(|_| !self.open.is_empty()).map(|began| began + patience)
     }
 }
 
@@ -82,10 +85,9 @@ impl<R: Row> Cluster<R> {
         if life.node == self.me.node {
             return life.incarnation < self.me.incarnation;
         }
-        let down = |state| state == MemberState::Down;
-        let peer = self.members.peers.get(&life.node);
-        let dead = peer.is_some_and(|p| down(p.state) && p.incarnation.is_none_or(|known| known <= life.incarnation));
-        dead && self.tables.copies.get(life).is_none_or(|copy| copy.rows.len() == 0)
+        let Some(peer) = self.members.peers.get(&life.node) else { return false };
+        let newest = peer.incarnation.is_none_or(|known| known < life.incarnation);
+        newest && !peer.hearing && peer.state == MemberState::Down && !self.tables.copies.contains_key(life)
     }
 
     /// Asks for chunks that are due.
@@ -164,14 +166,15 @@ impl<R: Row> Cluster<R> {
         self.keep_orphans(now, &chunk.owner, ahead, rows);
     }
 
-    /// Orphans of a third node are kept here too, unless their owner has come up meanwhile.
+    /// Orphans of a third node are kept here too, unless their owner has been heard meanwhile.
     fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
-        if self.members.up_life_of(&owner.node).is_some() {
+        if self.members.life_of(&owner.node).is_some_and(|known| known >= *owner) {
             return;
         }
         self.tables.begin(owner).iter().for_each(|old| self.forget(old));
         self.orphan(now, owner);
         let Some(copy) = self.tables.get_mut(owner) else { return };
+        copy.groundless = true;
         copy.set_clock(now, ahead);
         let mut changes = Vec::with_capacity(rows.len());
         for row in rows {

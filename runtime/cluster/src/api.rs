@@ -133,6 +133,7 @@ pub enum Input<R> {
         next: Option<u64>,
     },
     /// Orphaned rows with this key are no longer wanted: taken over, or a newer row of a live owner exists. Rows of live owners stay.
+    /// What went is told as [`Output::Changed`].
     Drop {
         /// The key.
         key: u128,

@@ -309,7 +309,11 @@ impl<R: Row> Machine for Cluster<R> {
             }
             Input::OwnRows(rows) => self.own_rows(&rows),
             Input::Chunk { peer, ticket, rows, next } => self.chunk_read(now, &peer, ticket, &rows, next),
-            Input::Drop { key } => drop(self.tables.drop_orphans(key)),
+            Input::Drop { key } => {
+                for (owner, change) in self.tables.drop_orphans(key) {
+                    self.say(Output::Changed { owner, changes: vec![change] });
+                }
+            }
             Input::Signal { to, token, payload } => {
                 let life = self.members.up_life_of(&to);
                 self.signals.signal(now, to, life, token, payload);
@@ -352,8 +356,10 @@ impl<R: Row> Machine for Cluster<R> {
         let fetches = self.tables.copies.values().filter_map(|copy| copy.fetch.deadline());
         let transfers = self.transfers.iter().filter_map(|t| t.deadline(self.settings.chunk_retry));
         let rest = [self.members.deadline(), self.signals.deadline(), beat, alone, forgetting];
-        let adopt = self.adoptions.deadline(self.settings.need_retry, self.settings.adopt_patience);
-        let waiting = waiting.filter(|at| *at > self.last_run);
+        let adopt = self.adoptions.deadline(self.settings.need_retry);
+        let patience = self.adoptions.patience(self.settings.adopt_patience);
+        // Patience that has run out is no reason to wake again: something else is still missing.
+        let waiting = waiting.chain(patience).filter(|at| *at > self.last_run);
         rest.into_iter().flatten().chain(fetches).chain(transfers).chain(adopt).chain(waiting).min()
     }
 }

@@ -115,8 +115,8 @@ impl Fetch {
             self.whole = Whole::Wait(now + self.retry);
         }
     }
-    /// Which chunk to ask for, if it is time; and whether the fetch begins with it.
-    pub(crate) fn whole_due(&mut self, now: Time) -> Option<(u64, bool)> {
+    /// Which chunk to ask for, if it is time.
+    pub(crate) fn whole_due(&mut self, now: Time) -> Option<u64> {
         let (next, begins) = match self.whole {
             Whole::Wait(at) if now >= at => (0, true),
             Whole::Chunks { next, again } if now >= again => (next, false),
@@ -127,7 +127,7 @@ impl Fetch {
             self.forget_all();
         }
         self.whole = Whole::Chunks { next, again: now + self.retry };
-        Some((next, begins))
+        Some(next)
     }
     /// Whether this chunk is the one that comes next; if so, it is counted.
     pub(crate) fn take_chunk(&mut self, now: Time, request: u64, index: u64) -> bool {
@@ -163,10 +163,11 @@ impl Fetch {
         [self.log, whole].into_iter().flatten().min()
     }
 
-    /// The owner is gone.
+    /// The owner is gone: what was under way ends, and when it returns that is a new story.
     pub(crate) fn cancel(&mut self) {
         self.log = None;
         self.whole = Whole::No;
+        self.backoff = self.backoff_min;
         self.forget_all();
     }
     /// The copy is complete: the next trouble is a new one.
@@ -190,6 +191,10 @@ impl Fetch {
     /// Whether this key changed later than `at` while the whole set is fetched.
     pub(crate) fn touched_after(&self, key: u128, at: u64) -> bool {
         self.touched.get(&key).is_some_and(|seq| *seq > at)
+    }
+    /// The keys changed later than `at` since the fetch began.
+    pub(crate) fn touched_since(&self, at: u64) -> impl Iterator<Item = u128> {
+        self.order.iter().filter(move |(seq, _)| *seq > at).map(|(_, key)| *key)
     }
     /// Chunks are as new as `at` now: older changes need not be remembered.
     pub(crate) fn forget_touched(&mut self, at: u64) {

@@ -71,7 +71,12 @@ impl<R: Row> Cluster<R> {
         let lacking = copy.claim(beat.head, beat.digest);
         // Rows may still be on their way behind the heartbeat; what an earlier heartbeat had claimed is not.
         let joining = !copy.was_complete && copy.applied < beat.head;
-        if lacking || joining {
+        if copy.groundless {
+            let why = copy.gap_reason();
+            if copy.fetch.start_whole(now, self.settings.refetch_max) {
+                self.diverged(life, why);
+            }
+        } else if lacking || joining {
             self.need_log(now, life);
         }
         self.prove(now, life);
@@ -149,7 +154,7 @@ impl<R: Row> Cluster<R> {
         let next = copy.fetch.acknowledge(chunk.request, chunk.index);
         if taken {
             if chunk.index == 0 {
-                copy.covered(chunk.at);
+                copy.begin_snapshot(chunk.at);
             }
             let mut batch = copy.apply_chunk(chunk.count, chunk.rows, chunk.at);
             if chunk.last {
@@ -201,10 +206,7 @@ impl<R: Row> Cluster<R> {
             if copy.fetch.log_due(now, copy.applied) {
                 questions.push((life.clone(), 0, Want::From(copy.applied.saturating_add(1))));
             }
-            if let Some((next, begins)) = copy.fetch.whole_due(now) {
-                if begins {
-                    copy.rows.begin_generation();
-                }
+            if let Some(next) = copy.fetch.whole_due(now) {
                 questions.push((life.clone(), copy.fetch.request(), Want::Whole(next)));
             }
         }

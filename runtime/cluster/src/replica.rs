@@ -178,6 +178,14 @@ impl<R: Row> Replica<R> {
         self.generation += 1;
     }
 
+    /// The row with this key, if it is there, is as new as the snapshot.
+    pub(crate) fn confirm(&mut self, key: u128) {
+        let Some((block, at)) = self.find(key).map(split) else { return };
+        if let Some(mark) = self.blocks.get_mut(block).and_then(|block| block.marks.get_mut(at)) {
+            *mark = self.generation;
+        }
+    }
+
     /// The snapshot is complete: takes out every row that was not confirmed since it began.
     pub(crate) fn sweep(&mut self) -> Vec<R> {
         let generation = self.generation;

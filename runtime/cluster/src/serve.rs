@@ -47,11 +47,10 @@ impl<R: Row> Cluster<R> {
     /// Starts a transfer or goes on with it. `false`: what the peer wants to go on with is not known here, it must start anew.
     fn begin_transfer(&mut self, now: Time, from: &NodeLife, need: &Need, next: u64) -> bool {
         let same = |t: &&mut Transfer| t.to == from.node && t.owner == need.owner;
-        if let Some(running) = self.transfers.iter_mut().find(same) {
-            if running.request == need.request && running.life == from.incarnation {
-                running.acknowledged(now, next);
-                return true;
-            }
+        let goes_on = |t: &&mut Transfer| same(t) && t.request == need.request && t.life == from.incarnation;
+        if let Some(running) = self.transfers.iter_mut().find(goes_on) {
+            running.acknowledged(now, next);
+            return true;
         }
         self.transfers.retain(|t| t.to != from.node || t.owner != need.owner);
         let busy = self.transfers.iter().filter(|t| t.to == from.node).count();

@@ -40,6 +40,9 @@ pub(crate) struct Copy<R> {
     /// It was complete once in this life.
     pub(crate) was_complete: bool,
     pub(crate) orphaned: Option<Time>,
+    /// Its rows are no ground for changes: they came from a third node, or from a snapshot that is not at its end. Nothing is proven
+    /// before the whole set has been fetched.
+    pub(crate) groundless: bool,
     pub(crate) fetch: Fetch,
     clock: Option<Clock>,
 }
@@ -86,6 +89,7 @@ impl<R: Row> Copy<R> {
             complete: false,
             was_complete: false,
             orphaned: None,
+            groundless: false,
             fetch: Fetch::new(retry, refetch_min),
             clock: None,
         }
@@ -166,12 +170,18 @@ impl<R: Row> Copy<R> {
     /// The snapshot is here: what it did not confirm goes. `at` is the sequence when its last rows were read.
     pub(crate) fn settle(&mut self, at: u64) -> Vec<Change<R>> {
         self.settled_at = at;
+        self.groundless = false;
         let gone = self.rows.sweep();
         gone.into_iter().map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) }).collect()
     }
 
-    /// A snapshot that was begun at sequence `start` covers every change before it.
-    pub(crate) fn covered(&mut self, start: u64) {
+    /// The first chunk of a snapshot, read at the owner's sequence `start`: it covers every change up to there. What is not confirmed
+    /// from here on goes at its end. Changes later than `start` that overtook the chunk are newer than the snapshot, so they confirm;
+    /// earlier ones that were still on their way do not, because what undid them may be among the changes that are skipped now.
+    pub(crate) fn begin_snapshot(&mut self, start: u64) {
+        self.rows.begin_generation();
+        self.fetch.touched_since(start).for_each(|key| self.rows.confirm(key));
+        self.groundless = true;
         let wrong = std::mem::replace(&mut self.impossible, false);
         self.applied = if wrong { start } else { self.applied.max(start) };
         self.applied_at_claim = 0;
@@ -189,11 +199,16 @@ impl<R: Row> Copy<R> {
         behind
     }
 
+    /// Nothing newer is known of, and no snapshot is under way or ahead of the changes.
+    fn may_prove(&self) -> bool {
+        self.applied >= self.head && self.applied >= self.settled_at && !self.fetch.is_whole() && !self.groundless
+    }
+
     /// Compares when it can be compared.
     pub(crate) fn prove(&mut self) -> Proof {
         match self.claim {
             Some(_) if self.impossible && !self.fetch.is_whole() => Proof::Differs,
-            Some((seq, digest)) if seq == self.applied && seq >= self.settled_at && !self.fetch.is_whole() => {
+            Some((seq, digest)) if seq == self.applied && self.may_prove() => {
                 if digest != self.rows.digest() {
                     return Proof::Differs;
                 }
@@ -331,9 +346,10 @@ impl<R: Row> Tables<R> {
     }
 
     /// Orphaned rows with this key go.
-    pub(crate) fn drop_orphans(&mut self, key: u128) -> Vec<(NodeLife, R)> {
+    pub(crate) fn drop_orphans(&mut self, key: u128) -> Vec<(NodeLife, Change<R>)> {
         let orphaned = self.copies.iter_mut().filter(|(_, copy)| copy.orphaned.is_some());
-        orphaned.filter_map(|(life, copy)| Some((life.clone(), copy.rows.remove(key)?))).collect()
+        let gone = orphaned.filter_map(|(life, copy)| Some((life.clone(), copy.rows.remove(key)?)));
+        gone.map(|(life, row)| (life, Change { op: Op::Remove { key }, previous: Some(row) })).collect()
     }
 
     /// Takes out expired orphans, looking at up to `limit` slots, round and round.

@@ -22,7 +22,6 @@ fn a_returning_owner_is_offered_its_rows_before_it_is_in_sync_and_publishes_them
     net.run(2 * SEC);
     for node in ["B", "C"] {
         net.give(&name(node), Input::Drop { key: 5 });
-        net.node(node).told.get_mut(&life("A", 1)).unwrap().remove(&5);
     }
     let at = net.now;
     net.start("A", 2);

@@ -12,7 +12,7 @@ fn storm(seed: u64) -> (Net, u64) {
     let mut net = Net::new(&NODES, seed);
     net.settings = Box::new(|s| (s.log_ops, s.chunk_rows) = (256, 32));
     let mut incarnation = 1;
-    NODES.map(|node| net.start(node, 1));
+    NODES.into_iter().for_each(|node| net.start(node, 1));
     net.bulk_delay = MS * (net.dice(30) as u32);
     for _ in 0..120 {
         let node = NODES[net.dice(3) as usize];

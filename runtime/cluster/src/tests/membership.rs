@@ -15,7 +15,7 @@ fn down_of(net: &Net, node: &str, of: &str) -> Option<(tandem_base::Time, DownRe
 #[test]
 fn nodes_that_start_together_are_up_and_in_sync_within_a_quarter_second() {
     let mut net = Net::new(&["A", "B", "C"], 1);
-    ["A", "B", "C"].map(|node| net.start(node, 1));
+    ["A", "B", "C"].into_iter().for_each(|node| net.start(node, 1));
     let took = net.run_until(250 * MS, |net| net.nodes.values().all(|n| n.cluster.is_in_sync()));
     assert!(took < 50 * MS, "{took:?}");
     net.run(200 * MS);
@@ -101,6 +101,7 @@ fn down_and_up_in_the_same_life_is_a_flap_and_the_rows_stay() {
     net.run(2 * SEC);
     assert_eq!(net.see("B").cluster.get(7).map(|f| f.orphaned).collect::<Vec<_>>(), [true]);
     net.put("A", 50..150, 2);
+    net.run(5 * MS);
     net.cuts.clear();
     net.run_until(SEC, Net::all_equal);
     let words = net.see("B").words(at);
@@ -115,7 +116,7 @@ fn down_and_up_in_the_same_life_is_a_flap_and_the_rows_stay() {
 fn a_cut_in_one_direction_never_counts_as_up() {
     let mut net = Net::new(&["A", "B", "C"], 7);
     net.cut_one_way("A", "B");
-    ["A", "B", "C"].map(|node| net.start(node, 1));
+    ["A", "B", "C"].into_iter().for_each(|node| net.start(node, 1));
     for _ in 0..300 {
         net.run(10 * MS);
         assert_eq!((net.state("A", "B"), net.state("B", "A")), (MemberState::Down, MemberState::Down));
@@ -149,7 +150,7 @@ fn an_older_life_is_refused_and_cannot_disturb_the_new_one() {
     // The old life wakes up and writes: its frames still reach B.
     let before = net.see("B").cluster.counters().stale_frames;
     let mut ghost = old.cluster;
-    tandem_base::Machine::tick(&mut ghost, at + 2_000_000 * MS);
+    tandem_base::Machine::tick(&mut ghost, at + 100_000 * SEC);
     while let Some(output) = tandem_base::Machine::poll(&mut ghost) {
         if let Output::Broadcast { frame, .. } = output {
             let event = crate::link::LinkEvent::Message { from: name("A"), bytes: frame };

@@ -39,6 +39,9 @@ struct Flight {
     event: LinkEvent,
 }
 
+/// From whom, to whom, how, what: what arrives instead.
+type Tamper = dyn FnMut(&NodeName, &NodeName, Lane, Bytes) -> Option<Bytes>;
+
 pub(super) struct Net {
     pub(super) now: Time,
     pub(super) nodes: BTreeMap<NodeName, Node>,
@@ -48,7 +51,7 @@ pub(super) struct Net {
     pub(super) bulk_delay: Duration,
     pub(super) cuts: BTreeSet<(NodeName, NodeName)>,
     /// Alters or loses frames: `None` loses.
-    pub(super) tamper: Option<Box<dyn FnMut(&NodeName, &NodeName, Lane, Bytes) -> Option<Bytes>>>,
+    pub(super) tamper: Option<Box<Tamper>>,
     pub(super) settings: Box<dyn Fn(&mut Settings)>,
     pub(super) frames: u64,
     flights: BTreeMap<(Time, u64), Flight>,
@@ -80,7 +83,7 @@ impl Net {
     /// Three nodes, started and in service.
     pub(super) fn three(seed: u64) -> Self {
         let mut net = Self::new(&["A", "B", "C"], seed);
-        ["A", "B", "C"].map(|node| net.start(node, 1));
+        ["A", "B", "C"].into_iter().for_each(|node| net.start(node, 1));
         net.run(500 * MS);
         for node in net.nodes.values() {
             assert!(node.cluster.is_in_sync());
@@ -317,7 +320,11 @@ impl Net {
             let member = a.cluster.members().into_iter().find(|m| m.node == b.cluster.me().node).unwrap();
             let rows = a.cluster.page(b.cluster.me(), 0, usize::MAX).rows;
             let same = rows.len() == b.own.len() && rows.iter().all(|r| b.own.get(&r.key) == Some(*r));
-            member.complete && member.lag == 0 && same && member.incarnation == Some(b.cluster.me().incarnation)
+            member.state == MemberState::Up
+                && member.complete
+                && member.lag == 0
+                && same
+                && member.incarnation == Some(b.cluster.me().incarnation)
         })
     }
     /// What drivers were told equals what the machines keep.

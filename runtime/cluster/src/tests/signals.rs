@@ -55,7 +55,7 @@ fn an_ask_is_answered_even_when_frames_are_lost() {
     let mut answered = 0;
     for _ in 0..50 {
         net.run(50 * MS);
-        let asked: Vec<_> = net.see("B").said.iter().skip(0).cloned().collect();
+        let asked: Vec<_> = net.see("B").said.to_vec();
         let asked = asked.into_iter().filter_map(|(_, o)| match o {
             Output::Asked { ask, payload } => Some((ask, payload)),
             _ => None,

@@ -8,10 +8,11 @@ use tandem_cluster::link::{DownWhy, Lane, Link, LinkEvent, Refused, Sink};
 
 /// A link under test: how to attach a node, and how to let everything that is on its way land.
 struct Bench {
-    attach: Box<dyn Fn(NodeLife, Sink) -> Result<Box<dyn Link>, AttachError>>,
+    attach: Box<Attach>,
     settle: Box<dyn Fn()>,
 }
 
+type Attach = dyn Fn(NodeLife, Sink) -> Result<Box<dyn Link>, AttachError>;
 type Seen = Arc<Mutex<Vec<LinkEvent>>>;
 
 impl Bench {
