@@ -19,10 +19,8 @@ pub fn check(file: &Path, out: &mut Out<'_>) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot be read, or with everything that is wrong in it.
 pub fn load(file: &Path) -> Result<Config, Failure> {
-    let text = super::state::read(file).map_err(|e| {
-        Failure::new(Exit::Failed, format!("cannot read {}: {e}", file.display()))
-            .remedy("name an existing file; `tandem config schema` describes what stands in it")
-    })?;
+    let remedy = "`tandem config schema` describes what stands in a configuration file";
+    let text = super::state::read_config(file).map_err(|e| e.remedy(remedy))?;
     Config::parse(&file.to_string_lossy(), &text).map_err(|problems| Failure::new(Exit::Failed, problems.to_string()))
 }
 

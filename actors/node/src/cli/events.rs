@@ -8,6 +8,7 @@ use super::failure::{Exit, Failure};
 use super::output::Out;
 use std::time::Duration;
 use tandem_base::UnixMillis;
+use tandem_host::clock::Clock;
 use tandem_model::admin::{API, EventPage, Versioned};
 use tandem_model::event::Event;
 
@@ -65,7 +66,7 @@ fn path(events: &Events, follow: bool, after: Option<u64>, since: Option<UnixMil
 }
 
 fn begin(events: &Events) -> Option<UnixMillis> {
-    let now = super::wall_clock();
+    let now = Clock::system().unix_millis();
     events.since.map(|d| UnixMillis(now.0.saturating_sub(u64::try_from(d.as_millis()).unwrap_or(u64::MAX))))
 }
 
@@ -116,12 +117,13 @@ fn gap(page: &EventPage, out: &mut Out<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints events as they happen, until interrupted.
+/// Prints events as they happen, until interrupted. `connect` finds the process anew after a restart; `pause` waits between attempts.
 ///
 /// # Errors
 /// When nobody answers for half a minute, a filter is refused, or the output cannot be written.
 pub fn follow(
     connect: &dyn Fn() -> Result<Client, Failure>,
+    pause: &dyn Fn(),
     events: &Events,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
@@ -155,8 +157,9 @@ pub fn follow(
     }
 }
 
+/// Waits until the next attempt to connect.
 #[expect(clippy::disallowed_methods, reason = "a command line tool between two attempts: there is no arbiter to block")]
-fn pause() {
+pub fn pause() {
     std::thread::sleep(RECONNECT_GAP);
 }
 

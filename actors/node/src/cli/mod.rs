@@ -27,7 +27,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tandem_base::{NodeName, UnixMillis};
+use tandem_base::NodeName;
 
 /// What `tandem run` was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
         Command::Device(command) => device::command(&connect(&global)?, &command, out),
         Command::Group(command) => group::command(&connect(&global)?, &command, out),
         Command::Failback(failback) => group::failback(&connect(&global)?, &failback, out),
-        Command::Events(query) if query.follow => events::follow(&|| connect(&global), &query, out),
+        Command::Events(query) if query.follow => events::follow(&|| connect(&global), &events::pause, &query, out),
         Command::Events(query) => events::list(&connect(&global)?, &query, out),
     }
 }
@@ -149,16 +149,6 @@ fn listen_address(global: &Global) -> Result<Option<SocketAddr>, Failure> {
 }
 fn connect(global: &Global) -> Result<Client, Failure> {
     state::endpoint(global).map(Client::new)
-}
-
-/// Wall time, for "the last ten minutes".
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a command line tool asks once, for a person; no rule or machine sees it"
-)]
-fn wall_clock() -> UnixMillis {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@
 use super::args::Global;
 use super::failure::{Exit, Failure};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tandem_host::disk::{Disk, RealDisk};
+use tandem_host::error::HostError;
 use tandem_model::admin::{CONTROL_FILE, ControlFile, TOKEN_FILE};
 
-/// Largest file of the state folder or configuration that is read, in bytes.
-const FILE_MAX: u64 = 256 * 1024 * 1024;
+/// Largest configuration file that is read, in bytes.
+const CONFIG_MAX: u64 = 256 * 1024 * 1024;
 /// Largest control or token file that is read, in bytes.
 const SMALL_FILE_MAX: u64 = 64 * 1024;
 
@@ -34,21 +35,25 @@ fn find_folder(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>
     given.map(Path::to_path_buf).or_else(|| set("TANDEM_STATE")).or_else(|| Some(base().or_else(home)?.join("tandem")))
 }
 
-/// Reads a text file of a bounded size.
+/// Reads a configuration file.
 ///
 /// # Errors
 /// What the system says, or that it is too large or no text.
-pub fn read(path: &Path) -> io::Result<String> {
-    read_at_most(path, FILE_MAX)
+pub fn read_config(path: &Path) -> Result<String, Failure> {
+    read(path, CONFIG_MAX).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
 
-fn read_at_most(path: &Path, limit: u64) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
-    if u64::try_from(text.len()).is_ok_and(|len| len > limit) {
-        return Err(io::Error::other(format!("larger than {limit} bytes")));
-    }
-    Ok(text)
+fn read(path: &Path, bound: u64) -> Result<String, HostError> {
+    let bytes = RealDisk.read(path, bound)?;
+    String::from_utf8(bytes).map_err(|_| HostError::Disk {
+        doing: "read",
+        path: path.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"),
+    })
+}
+
+fn is_forbidden(error: &HostError) -> bool {
+    matches!(error, HostError::Disk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Where to connect and with what.
@@ -68,11 +73,11 @@ pub struct Endpoint {
 pub fn endpoint(global: &Global) -> Result<Endpoint, Failure> {
     let folder = folder(global)?;
     let path = folder.join(CONTROL_FILE);
-    let control = match read_at_most(&path, SMALL_FILE_MAX) {
+    let control = match read(&path, SMALL_FILE_MAX) {
         Ok(text) => Some(parse(&path, &text)?),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) if e.is_not_found() => None,
         Err(e) => {
-            return Err(Failure::new(Exit::Unreachable, format!("cannot read {}: {e}", path.display()))
+            return Err(Failure::new(Exit::Unreachable, e.to_string())
                 .remedy("run this as the user that runs Tandem, or name its state folder with --state DIR"));
         }
     };
@@ -105,13 +110,13 @@ fn parse(path: &Path, text: &str) -> Result<ControlFile, Failure> {
 }
 
 fn token(path: &Path) -> Result<String, Failure> {
-    let text = read_at_most(path, SMALL_FILE_MAX).map_err(|e| {
-        let remedy = match e.kind() {
-            io::ErrorKind::PermissionDenied => "only the user that runs Tandem may read it: run this as that user",
-            _ => "name the file that holds the token with --token-file FILE",
+    let text = read(path, SMALL_FILE_MAX).map_err(|e| {
+        let remedy = if is_forbidden(&e) {
+            "only the user that runs Tandem may read the control token: run this as that user"
+        } else {
+            "name the file that holds the control token with --token-file FILE"
         };
-        Failure::new(Exit::Unreachable, format!("cannot read the control token in {}: {e}", path.display()))
-            .remedy(remedy)
+        Failure::new(Exit::Unreachable, e.to_string()).remedy(remedy)
     })?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {

@@ -4,7 +4,7 @@ use super::*;
 use args::Format;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use tandem_base::{DeviceName, GroupName, Incarnation, Rank};
+use tandem_base::{DeviceName, GroupName, Incarnation, Rank, UnixMillis};
 use tandem_console::{Access, Admin, BoxFuture, Listen, Running, serve};
 use tandem_model::admin::{
     AdminError, ByRank, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, ErrorKind,
@@ -405,6 +405,45 @@ fn following_prints_what_happens_until_nobody_reads_any_more() {
     let mut out = Out::to(Format::Table, false, Head(3), std::io::sink());
     let ended = carry_out(cli, &no_programs(), &mut out).unwrap_err();
     assert_eq!((ended.exit, ended.message.as_str()), (Exit::Done, ""));
+}
+
+#[test]
+fn following_goes_on_after_a_lost_connection_without_a_gap_or_a_repetition() {
+    /// Ends the first console when it has printed event 10, and the reading after event 12.
+    struct Sink<'a>(&'a Mutex<Tandem>, Vec<u8>);
+    impl Write for Sink<'_> {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.1.extend_from_slice(text);
+            Ok(text.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            let seen = |n: u64| String::from_utf8_lossy(&self.1).contains(&format!("({n})"));
+            if seen(12) {
+                let text = String::from_utf8_lossy(&self.1);
+                let printed = text.lines().filter_map(|l| l.split_whitespace().nth(1)?.parse().ok());
+                assert_eq!(printed.collect::<Vec<u64>>(), (1..=12).collect::<Vec<_>>());
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            }
+            if seen(10)
+                && let Some(console) = self.0.lock().unwrap().console.take()
+            {
+                console.stop();
+            }
+            Ok(())
+        }
+    }
+    let (first, second) = (Mutex::new(Tandem::start("before", 10)), Tandem::start("after", 12));
+    let global = |t: &Tandem| Global { state: Some(t.folder.clone()), ..Global::default() };
+    let (before, after) = (global(&first.lock().unwrap()), global(&second));
+    let pauses = Mutex::new(0);
+    let find = || connect(if *pauses.lock().unwrap() == 0 { &before } else { &after });
+    let mut notes = Vec::new();
+    let mut out = Out::to(Format::Table, false, Sink(&first, Vec::new()), &mut notes);
+    let query = args::Events { follow: true, last: Some(10), ..args::Events::default() };
+    let ended = events::follow(&find, &|| *pauses.lock().unwrap() += 1, &query, &mut out).unwrap_err();
+    drop(out);
+    assert_eq!((ended.exit, *pauses.lock().unwrap()), (Exit::Done, 1), "{ended}");
+    assert_eq!(String::from_utf8(notes).unwrap(), "the connection is lost: trying again\n");
 }
 
 #[test]

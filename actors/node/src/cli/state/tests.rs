@@ -93,7 +93,7 @@ fn a_missing_empty_or_forbidden_token_is_told_with_its_path() {
     assert!(refused(&folder.global()).message.contains("holds no control token"));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     // The superuser may read everything; everybody else is told whom to ask.
-    if File::open(&path).is_err() {
+    if std::fs::File::open(&path).is_err() {
         assert!(refused(&folder.global()).to_string().contains("run this as that user"));
     }
 }
