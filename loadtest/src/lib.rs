@@ -1,1 +1,20 @@
-//! Skeleton; see Cargo.toml for what this crate is.
+//! Simulated phones over real sockets: a stranger to the cluster, who sees what a phone sees and nothing else.
+//!
+//! [`Phone`] is one phone as a machine without I/O, [`Fleet`] drives thousands of them on one thread, [`FleetConfig`] says
+//! which. It must never import a crate that knows the cluster's configuration or decisions, and never leave the host:
+//! every address that is not loopback is refused.
+
+mod error;
+pub mod fleet;
+pub mod phone;
+pub mod plan;
+
+pub use error::Error;
+pub use fleet::{Fleet, FleetHandle, FleetStats};
+pub use phone::{
+    Change, Counters, Identity, Phone, PhoneInput, PhoneOutput, PhoneSettings, Profile, Status, Transport, Why,
+};
+pub use plan::{FleetConfig, PhoneGroup, Source};
+
+/// A CallManager group has at most three members, so a phone's list has, too (DESIGN section 1).
+pub const MAX_SERVERS: usize = 3;

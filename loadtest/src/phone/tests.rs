@@ -1,0 +1,1 @@
+//! Stories of one phone in virtual time.
