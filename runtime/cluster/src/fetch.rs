@@ -4,6 +4,7 @@
 //! While a whole set is fetched, changes go on arriving and are applied at once. A chunk may be older than a change that overtook it
 //! (chunks travel in a lower lane), so keys changed since the fetch began are remembered until a chunk is as new as they are.
 
+use crate::api::Resync;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tandem_base::Time;
@@ -97,8 +98,9 @@ impl Fetch {
         self.log = None;
     }
 
-    /// Starts fetching the whole set, now or when the back-off allows. `false`: one is under way or waits already.
-    pub(crate) fn start_whole(&mut self, now: Time, backoff_max: Duration) -> bool {
+    /// Starts fetching the whole set, now or when the back-off allows. `false`: one is under way or waits already. Only a digest that
+    /// keeps differing makes the back-off grow, up to `backoff_max`: that is a fault which fetching may never cure.
+    pub(crate) fn start_whole(&mut self, now: Time, why: Resync, backoff_max: Duration) -> bool {
         if self.is_whole() {
             return false;
         }
@@ -106,7 +108,9 @@ impl Fetch {
         self.log = None;
         self.whole = Whole::Wait(at);
         self.not_before = at + self.backoff;
-        self.backoff = (self.backoff * 2).min(backoff_max);
+        if why == Resync::Digest {
+            self.backoff = (self.backoff * 2).min(backoff_max);
+        }
         true
     }
     /// The owner cannot go on with this fetch: begin anew, a little later.

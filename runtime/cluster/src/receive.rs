@@ -73,7 +73,7 @@ impl<R: Row> Cluster<R> {
         let joining = !copy.was_complete && copy.applied < beat.head;
         if copy.groundless {
             let why = copy.gap_reason();
-            if copy.fetch.start_whole(now, self.settings.refetch_max) {
+            if copy.fetch.start_whole(now, why, self.settings.refetch_max) {
                 self.diverged(life, why);
             }
         } else if lacking || joining {
@@ -137,7 +137,7 @@ impl<R: Row> Cluster<R> {
         let Some(copy) = self.tables.get_mut(owner) else { return };
         if whole && request == 0 {
             copy.fetch.end_log();
-            copy.fetch.start_whole(now, backoff_max);
+            copy.fetch.start_whole(now, copy.gap_reason(), backoff_max);
         } else if whole {
             copy.fetch.restart_whole(now, request);
         } else if copy.applied >= upto {
@@ -192,7 +192,7 @@ impl<R: Row> Cluster<R> {
             }
             Proof::Differs => {
                 copy.complete = false;
-                if copy.fetch.start_whole(now, backoff_max) {
+                if copy.fetch.start_whole(now, Resync::Digest, backoff_max) {
                     self.diverged(life, Resync::Digest);
                 }
             }
