@@ -21,6 +21,8 @@ const SETS_MAX: usize = crate::frame::ORPHAN_SETS_MAX;
 struct Adoption {
     from: NodeName,
     request: u64,
+    /// The holder's number of the transfer, from its first chunk.
+    transfer: u64,
     next: u64,
     asked: Option<Time>,
 }
@@ -75,7 +77,7 @@ impl<R: Row> Cluster<R> {
             }
             let request = self.next_serial();
             self.adoptions.began.get_or_insert(now);
-            let adoption = Adoption { from: holder.clone(), request, next: 0, asked: None };
+            let adoption = Adoption { from: holder.clone(), request, transfer: 0, next: 0, asked: None };
             self.adoptions.open.insert(life.clone(), adoption);
         }
     }
@@ -122,6 +124,16 @@ impl<R: Row> Cluster<R> {
         let open = self.adoptions.open.get_mut(&chunk.owner).filter(|a| a.request == chunk.request);
         let next = match open {
             Some(adoption) => {
+                if adoption.next == 0 && chunk.index == 0 {
+                    adoption.transfer = chunk.transfer;
+                }
+                if adoption.transfer != chunk.transfer {
+                    // The holder has begun again: so do we, at its next offer.
+                    if adoption.transfer < chunk.transfer && adoption.next > 0 {
+                        self.adoptions.open.remove(&chunk.owner);
+                    }
+                    return;
+                }
                 let is_next = adoption.next == chunk.index;
                 adoption.next += u64::from(is_next);
                 let next = adoption.next;
@@ -137,8 +149,7 @@ impl<R: Row> Cluster<R> {
         if chunk.last && next > chunk.index && self.adoptions.open.remove(&chunk.owner).is_some() {
             self.adoptions.done.insert(chunk.owner.clone(), chunk.request);
         }
-        let ack = Frame::ChunkAck { owner: chunk.owner.clone(), request: chunk.request, next };
-        self.send(&holder.node, Lane::Ordinary, &ack);
+        self.send(&holder.node, Lane::Ordinary, &Frame::ChunkAck { transfer: chunk.transfer, next });
     }
 
     fn adopt_rows(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>) {

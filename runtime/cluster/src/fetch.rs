@@ -5,6 +5,7 @@
 //! (chunks travel in a lower lane), so keys changed since the fetch began are remembered until a chunk is as new as they are.
 
 use crate::api::Resync;
+use crate::frame::Chunk;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tandem_base::Time;
@@ -22,6 +23,8 @@ enum Whole {
     Chunks {
         next: u64,
         again: Time,
+        /// The owner's number of the transfer, from its first chunk.
+        transfer: u64,
     },
 }
 
@@ -121,34 +124,46 @@ impl Fetch {
     }
     /// Which chunk to ask for, if it is time.
     pub(crate) fn whole_due(&mut self, now: Time) -> Option<u64> {
-        let (next, begins) = match self.whole {
-            Whole::Wait(at) if now >= at => (0, true),
-            Whole::Chunks { next, again } if now >= again => (next, false),
+        let (next, transfer) = match self.whole {
+            Whole::Wait(at) if now >= at => (0, 0),
+            Whole::Chunks { next, again, transfer } if now >= again => (next, transfer),
             _ => return None,
         };
-        if begins {
+        if matches!(self.whole, Whole::Wait(_)) {
             self.request += 1;
             self.forget_all();
         }
-        self.whole = Whole::Chunks { next, again: now + self.retry };
+        self.whole = Whole::Chunks { next, again: now + self.retry, transfer };
         Some(next)
     }
     /// Whether this chunk is the one that comes next; if so, it is counted.
-    pub(crate) fn take_chunk(&mut self, now: Time, request: u64, index: u64) -> bool {
+    pub(crate) fn take_chunk(&mut self, now: Time, chunk: &Chunk<'_>) -> bool {
+        let retry = self.retry;
         match &mut self.whole {
-            Whole::Chunks { next, again } if self.request == request && *next == index => {
-                *next += 1;
-                *again = now + self.retry;
-                true
+            Whole::Chunks { next, again, transfer } if self.request == chunk.request => {
+                if *next == 0 && chunk.index == 0 {
+                    *transfer = chunk.transfer;
+                }
+                let is_next = *transfer == chunk.transfer && *next == chunk.index;
+                if is_next {
+                    *next += 1;
+                    *again = now + retry;
+                } else if *next > 0 && *transfer < chunk.transfer {
+                    // The owner has begun again: what is here of its first walk does not fit the second one.
+                    self.restart_whole(now, chunk.request);
+                }
+                is_next
             }
             _ => false,
         }
     }
-    /// What to acknowledge for a chunk of this request: `None` when it is none of ours.
-    pub(crate) fn acknowledge(&self, request: u64, index: u64) -> Option<u64> {
+    /// What to acknowledge for a chunk: `None` when it is none of ours.
+    pub(crate) fn acknowledge(&self, chunk: &Chunk<'_>) -> Option<u64> {
         match self.whole {
-            Whole::Chunks { next, .. } if self.request == request => Some(next),
-            _ if self.done == request && request > 0 => Some(index.saturating_add(1)),
+            Whole::Chunks { next, transfer, .. } if self.request == chunk.request => {
+                (transfer == chunk.transfer && next > 0).then_some(next)
+            }
+            _ if self.done == chunk.request && chunk.request > 0 => Some(chunk.index.saturating_add(1)),
             _ => None,
         }
     }

@@ -87,6 +87,8 @@ pub(crate) struct Need {
 pub(crate) struct Chunk<'a> {
     pub(crate) owner: NodeLife,
     pub(crate) request: u64,
+    /// The sender's number for this walk over the rows: a request that is served anew gets a higher one.
+    pub(crate) transfer: u64,
     pub(crate) index: u64,
     /// The owner's sequence when the rows were read: every change up to it is in them.
     pub(crate) at: u64,
@@ -141,10 +143,9 @@ pub(crate) enum Frame<'a> {
         whole: bool,
     },
     Chunk(Chunk<'a>),
-    /// Every chunk before `next` has arrived.
+    /// Every chunk of this transfer before `next` has arrived.
     ChunkAck {
-        owner: NodeLife,
-        request: u64,
+        transfer: u64,
         next: u64,
     },
     Signal(Signal),
@@ -206,9 +207,8 @@ impl Header {
                 out.push(u8::from(*whole));
             }
             Frame::Chunk(chunk) => write_chunk(&mut out, chunk),
-            Frame::ChunkAck { owner, request, next } => {
-                put_life(&mut out, owner);
-                put_varint(&mut out, *request);
+            Frame::ChunkAck { transfer, next } => {
+                put_varint(&mut out, *transfer);
                 put_varint(&mut out, *next);
             }
             Frame::Signal(signal) => write_signal(&mut out, signal),
@@ -364,6 +364,7 @@ fn read_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, ClusterError> {
 fn write_chunk(out: &mut Vec<u8>, chunk: &Chunk<'_>) {
     put_life(out, &chunk.owner);
     put_varint(out, chunk.request);
+    put_varint(out, chunk.transfer);
     put_varint(out, chunk.index);
     put_varint(out, chunk.at);
     out.push(u8::from(chunk.last));
@@ -438,14 +439,18 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, Cluster
             upto: reader.varint()?,
             whole: reader.u8()? != 0,
         },
-        5 => {
-            let (owner, request) = (read_life(reader)?, reader.varint()?);
-            let (index, at, last) = (reader.varint()?, reader.varint()?, reader.u8()? != 0);
-            let clock_ahead = i64::from_le_bytes(reader.u64()?.to_le_bytes());
-            let count = reader.count("rows of a chunk", FRAME_BYTES_MAX)?;
-            Frame::Chunk(Chunk { owner, request, index, at, last, clock_ahead, count, rows: reader.bytes()? })
-        }
-        6 => Frame::ChunkAck { owner: read_life(reader)?, request: reader.varint()?, next: reader.varint()? },
+        5 => Frame::Chunk(Chunk {
+            owner: read_life(reader)?,
+            request: reader.varint()?,
+            transfer: reader.varint()?,
+            index: reader.varint()?,
+            at: reader.varint()?,
+            last: reader.u8()? != 0,
+            clock_ahead: i64::from_le_bytes(reader.u64()?.to_le_bytes()),
+            count: reader.count("rows of a chunk", FRAME_BYTES_MAX)?,
+            rows: reader.bytes()?,
+        }),
+        6 => Frame::ChunkAck { transfer: reader.varint()?, next: reader.varint()? },
         7 => Frame::Signal(read_signal(reader)?),
         8 => Frame::SignalAck { to: Incarnation(reader.varint()?), next: reader.varint()? },
         _ => Frame::Unknown,

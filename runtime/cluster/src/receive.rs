@@ -56,7 +56,7 @@ impl<R: Row> Cluster<R> {
             Frame::Resent { owner, request, upto, whole } => self.resent(now, &life, &owner, (request, upto, whole)),
             Frame::Chunk(chunk) if chunk.owner == life => self.chunk(now, &life, &chunk),
             Frame::Chunk(chunk) => self.adopted_chunk(now, &life, &chunk),
-            Frame::ChunkAck { owner, request, next } => self.chunk_acknowledged(now, &life, &owner, request, next),
+            Frame::ChunkAck { transfer, next } => self.chunk_acknowledged(now, &life, transfer, next),
             Frame::Signal(signal) => self.signals.receive(self.me.incarnation, &life, signal),
             Frame::SignalAck { to, next } => self.signals.acknowledged(now, self.me.incarnation, &life, to, next),
             Frame::Unknown => {}
@@ -150,8 +150,8 @@ impl<R: Row> Cluster<R> {
 
     fn chunk(&mut self, now: Time, life: &NodeLife, chunk: &Chunk<'_>) {
         let Some(copy) = self.tables.get_mut(life) else { return };
-        let taken = copy.fetch.take_chunk(now, chunk.request, chunk.index);
-        let next = copy.fetch.acknowledge(chunk.request, chunk.index);
+        let taken = copy.fetch.take_chunk(now, chunk);
+        let next = copy.fetch.acknowledge(chunk);
         if taken {
             if chunk.index == 0 {
                 copy.begin_snapshot(chunk.at);
@@ -169,7 +169,7 @@ impl<R: Row> Cluster<R> {
             }
         }
         if let Some(next) = next {
-            let ack = Frame::ChunkAck { owner: life.clone(), request: chunk.request, next };
+            let ack = Frame::ChunkAck { transfer: chunk.transfer, next };
             self.send(&life.node, Lane::Ordinary, &ack);
         }
         self.prove(now, life);

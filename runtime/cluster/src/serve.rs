@@ -46,27 +46,25 @@ impl<R: Row> Cluster<R> {
 
     /// Starts a transfer or goes on with it. `false`: what the peer wants to go on with is not known here, it must start anew.
     fn begin_transfer(&mut self, now: Time, from: &NodeLife, need: &Need, next: u64) -> bool {
-        let same = |t: &&mut Transfer| t.to == from.node && t.owner == need.owner;
-        let goes_on = |t: &&mut Transfer| same(t) && t.request == need.request && t.life == from.incarnation;
-        if let Some(running) = self.transfers.iter_mut().find(goes_on) {
-            running.acknowledged(now, next);
+        let same = |t: &Transfer| t.to == from.node && t.owner == need.owner;
+        let goes_on = |t: &Transfer| same(t) && t.request == need.request && t.life == from.incarnation;
+        if self.transfers.iter().any(goes_on) {
+            // Its own retry sends again what was lost.
             return true;
         }
-        self.transfers.retain(|t| t.to != from.node || t.owner != need.owner);
+        self.transfers.retain(|t| !same(t));
         let busy = self.transfers.iter().filter(|t| t.to == from.node).count();
         if next != 0 || busy >= TRANSFERS_PER_PEER {
             return false;
         }
         self.counters.snapshots_sent += 1;
-        let (to, life, owner) = (from.node.clone(), from.incarnation, need.owner.clone());
-        self.transfers.push(Transfer::new(now, to, life, owner, need.request));
+        let number = self.next_serial();
+        self.transfers.push(Transfer::new(now, (from.node.clone(), from.incarnation), need, number));
         true
     }
 
-    pub(crate) fn chunk_acknowledged(&mut self, now: Time, from: &NodeLife, owner: &NodeLife, request: u64, next: u64) {
-        let theirs = |t: &&mut Transfer| {
-            t.to == from.node && t.life == from.incarnation && t.owner == *owner && t.request == request
-        };
+    pub(crate) fn chunk_acknowledged(&mut self, now: Time, from: &NodeLife, number: u64, next: u64) {
+        let theirs = |t: &&mut Transfer| t.to == from.node && t.life == from.incarnation && t.number == number;
         if let Some(transfer) = self.transfers.iter_mut().find(theirs) {
             transfer.acknowledged(now, next);
         }

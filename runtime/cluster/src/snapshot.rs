@@ -1,7 +1,7 @@
 //! Sending a set of rows in chunks: with credit, acknowledged, sent again after loss. Chunks in flight are kept as frames, so the memory
 //! per transfer is bounded by the credit. Where the rows come from (the driver, or orphans kept here) is the caller's business.
 
-use crate::frame::{Chunk, Frame, Header};
+use crate::frame::{Chunk, Frame, Header, Need};
 use crate::row::Row;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(crate) struct Transfer {
     pub(crate) life: Incarnation,
     pub(crate) owner: NodeLife,
     pub(crate) request: u64,
+    /// Our number for this walk: chunks of two walks for one request must never be mixed.
+    pub(crate) number: u64,
     /// Where the next rows start; `None` when all are read.
     cursor: Option<u64>,
     /// The driver has been asked: with this ticket, at this time.
@@ -43,12 +45,13 @@ pub(crate) enum Step {
 }
 
 impl Transfer {
-    pub(crate) fn new(now: Time, to: NodeName, life: Incarnation, owner: NodeLife, request: u64) -> Self {
+    pub(crate) fn new(now: Time, (to, life): (NodeName, Incarnation), need: &Need, number: u64) -> Self {
         Self {
             to,
             life,
-            owner,
-            request,
+            owner: need.owner.clone(),
+            request: need.request,
+            number,
             cursor: Some(0),
             asked: None,
             next_index: 0,
@@ -97,9 +100,10 @@ impl Transfer {
             }
             let end = rows.peek().is_none();
             if end || body.len() >= frame_bytes {
-                let (owner, request, index) = (self.owner.clone(), self.request, self.next_index);
+                let (owner, request, transfer, index) =
+                    (self.owner.clone(), self.request, self.number, self.next_index);
                 let last = end && next.is_none();
-                let chunk = Chunk { owner, request, index, at, last, clock_ahead, count, rows: &body };
+                let chunk = Chunk { owner, request, transfer, index, at, last, clock_ahead, count, rows: &body };
                 let frame = header.write(&Frame::Chunk(chunk));
                 self.in_flight.push_back((index, frame.clone()));
                 self.next_index += 1;

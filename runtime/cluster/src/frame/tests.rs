@@ -23,8 +23,17 @@ fn every_frame_comes_back() {
     let owner = life("A", 300);
     let rows: &[u8] = &[2, 1, 1];
     let signal = |kind| Signal { to: Incarnation(1), seq: 2, floor: 1, kind, payload: Bytes::from_static(b"hello") };
-    let chunk =
-        Chunk { owner: owner.clone(), request: 1, index: 2, at: 3, last: true, clock_ahead: -4, count: 1, rows };
+    let chunk = Chunk {
+        owner: owner.clone(),
+        request: 1,
+        transfer: 7,
+        index: 2,
+        at: 3,
+        last: true,
+        clock_ahead: -4,
+        count: 1,
+        rows,
+    };
     let frames = [
         Frame::Heartbeat(Heartbeat { orphans: Vec::new(), ..beat.clone() }),
         Frame::Heartbeat(beat),
@@ -34,7 +43,7 @@ fn every_frame_comes_back() {
         Frame::Need(Need { owner: owner.clone(), request: 5, want: Want::Whole(0) }),
         Frame::Resent { owner: owner.clone(), request: 1, upto: 2, whole: true },
         Frame::Chunk(chunk),
-        Frame::ChunkAck { owner, request: 1, next: 2 },
+        Frame::ChunkAck { transfer: 1, next: 2 },
         Frame::Signal(signal(SignalKind::Plain)),
         Frame::Signal(signal(SignalKind::Ask)),
         Frame::Signal(signal(SignalKind::Answer(9))),
