@@ -1,2 +1,21 @@
-//! Skeleton; see Cargo.toml for what this crate is.
+//! The only door to the outside (DESIGN section 3): clock, sockets, disk, randomness, links between nodes, threads, supervision, metrics.
+//! Each part has its simulated twin, or runs unchanged in virtual time.
+//!
+//! It knows no telephony policy: it carries bytes and keeps actors alive.
+
+pub mod arbiter;
+pub mod clock;
+pub mod datagram;
+pub mod disk;
+pub mod error;
+pub mod exporter;
+pub mod light;
 pub mod link;
+pub mod outbox;
+pub mod random;
+pub mod stream;
+pub mod supervise;
+pub mod ticker;
+pub mod udp_loop;
+
+pub use error::HostError;

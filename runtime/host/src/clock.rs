@@ -1,0 +1,77 @@
+//! The clock: a small value given to each node, so that nobody reads time behind its back. Monotonic time comes from tokio's
+//! `Instant`, which stands still or jumps with a paused runtime; wall time is real in production and derived when simulated.
+//!
+//! It must never read std's `Instant`: that does not move with a paused clock.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tandem_base::{Time, UnixMillis};
+use tokio::time::Instant;
+
+/// Where a node reads the time. A copy is the same clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+    /// Wall time at the origin, when simulated.
+    epoch: Option<UnixMillis>,
+}
+
+impl Clock {
+    /// The machine's clock. All copies of one process share one origin, also across threads.
+    pub fn system() -> Self {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        Self { origin: *ORIGIN.get_or_init(Instant::now), epoch: None }
+    }
+
+    /// A clock that starts at [`Time::ZERO`] now and follows the paused clock of the runtime it is read in; wall time starts at `epoch`.
+    pub fn simulated(epoch: UnixMillis) -> Self {
+        Self { origin: Instant::now(), epoch: Some(epoch) }
+    }
+
+    /// Microseconds since this clock's origin.
+    pub fn now(&self) -> Time {
+        Time::ZERO + Instant::now().saturating_duration_since(self.origin)
+    }
+
+    /// Wall-clock time. For people, nonces and stamps; never for timers.
+    pub fn unix_millis(&self) -> UnixMillis {
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        match self.epoch {
+            Some(epoch) => UnixMillis(epoch.0.saturating_add(self.now().as_millis())),
+            None => UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
+        }
+    }
+
+    /// Whether wall time is derived from virtual time.
+    pub const fn is_simulated(&self) -> bool {
+        self.epoch.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paused() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn a_simulated_clock_follows_the_paused_clock_alone() {
+        paused().block_on(async {
+            let clock = Clock::simulated(UnixMillis(1_000));
+            assert_eq!(clock.now(), Time::ZERO);
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            assert_eq!(clock.now(), Time::from_secs(3_600));
+            assert_eq!(clock.unix_millis(), UnixMillis(3_601_000));
+        });
+    }
+
+    #[test]
+    fn the_system_clock_is_one_for_all_threads_and_never_goes_back() {
+        let before = Clock::system().now();
+        let elsewhere = std::thread::spawn(|| Clock::system().now()).join().unwrap();
+        assert!(before <= elsewhere && elsewhere <= Clock::system().now());
+        assert!(Clock::system().unix_millis().0 > 1_600_000_000_000, "wall time is that of the machine");
+    }
+}

@@ -1,0 +1,154 @@
+//! Files of the state folder: small, whole, private. A write is atomic (a reader sees the old bytes or the new ones, also after a
+//! power cut), a read is bounded, an error names the path. [`MemoryDisk`] is the simulated twin.
+//!
+//! It must never be used on an arbiter's hot path: it blocks.
+
+use crate::error::HostError;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who may read a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Owner only (0600): keys, tokens, state.
+    Private,
+    /// Everybody may read (0644).
+    Shared,
+}
+
+impl Access {
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Private => 0o600,
+            Self::Shared => 0o644,
+        }
+    }
+}
+
+/// What a node may do with files.
+pub trait Disk: Send + Sync {
+    /// The whole file.
+    ///
+    /// # Errors
+    /// [`HostError::TooLarge`] when it has more than `bound` bytes; [`HostError::Disk`] otherwise, see [`HostError::is_not_found`].
+    fn read(&self, path: &Path, bound: u64) -> Result<Vec<u8>, HostError>;
+    /// Replaces the file as a whole, durably, or leaves it as it was.
+    ///
+    /// # Errors
+    /// [`HostError::Disk`].
+    fn write(&self, path: &Path, bytes: &[u8], access: Access) -> Result<(), HostError>;
+    /// Creates a folder and its parents, for the owner only (0700). One that exists stays as it is.
+    ///
+    /// # Errors
+    /// [`HostError::Disk`].
+    fn create_dir(&self, path: &Path) -> Result<(), HostError>;
+    /// Removes a file; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`HostError::Disk`].
+    fn remove(&self, path: &Path) -> Result<(), HostError>;
+}
+
+/// The machine's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn read(&self, path: &Path, bound: u64) -> Result<Vec<u8>, HostError> {
+        let fail = |e| HostError::disk("read", path, e);
+        let file = File::open(path).map_err(fail)?;
+        let mut bytes = Vec::new();
+        // One byte more than allowed tells a file that is too large from one that just fits; its metadata may lie or grow.
+        file.take(bound.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+        let size = bytes.len() as u64;
+        if size > bound {
+            return Err(HostError::TooLarge { path: path.to_owned(), size, bound });
+        }
+        Ok(bytes)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], access: Access) -> Result<(), HostError> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-{serial}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let result = write_whole(&temporary, bytes, access)
+            .and_then(|()| fs::rename(&temporary, path))
+            .and_then(|()| sync_folder_of(path));
+        if result.is_err() {
+            // Best effort: the error that matters is the one above.
+            let _ = fs::remove_file(&temporary);
+        }
+        result.map_err(|e| HostError::disk("write", path, e))
+    }
+
+    fn create_dir(&self, path: &Path) -> Result<(), HostError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| HostError::disk("create folder", path, e))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), HostError> {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(HostError::disk("remove", path, e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(access.mode()).open(path)?;
+    // The umask may have taken bits away; what is shared must be readable by others.
+    file.set_permissions(fs::Permissions::from_mode(access.mode()))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A rename is durable once its folder is.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Files in memory, for the simulator. Clones are the same disk; it outlives the nodes that use it, as a disk does.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk {
+    files: Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>,
+}
+
+impl MemoryDisk {
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<PathBuf, Vec<u8>>) -> T) -> T {
+        f(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn read(&self, path: &Path, bound: u64) -> Result<Vec<u8>, HostError> {
+        let bytes = self
+            .with(|files| files.get(path).cloned())
+            .ok_or_else(|| HostError::disk("read", path, io::ErrorKind::NotFound.into()))?;
+        let size = bytes.len() as u64;
+        if size > bound { Err(HostError::TooLarge { path: path.to_owned(), size, bound }) } else { Ok(bytes) }
+    }
+    fn write(&self, path: &Path, bytes: &[u8], _access: Access) -> Result<(), HostError> {
+        self.with(|files| files.insert(path.to_owned(), bytes.to_vec()));
+        Ok(())
+    }
+    fn create_dir(&self, _path: &Path) -> Result<(), HostError> {
+        Ok(())
+    }
+    fn remove(&self, path: &Path) -> Result<(), HostError> {
+        self.with(|files| files.remove(path));
+        Ok(())
+    }
+}
