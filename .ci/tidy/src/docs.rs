@@ -43,24 +43,15 @@ pub fn links(files: &[File], other: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     for page in pages(files) {
         for (n, line) in markdown::prose(page) {
-            for link in markdown::links(line)
-                .into_iter()
-                .filter(|l| !l.contains("://") && !l.starts_with("mailto:"))
-            {
+            for link in markdown::links(line).into_iter().filter(|l| !l.contains("://") && !l.starts_with("mailto:")) {
                 let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
-                let path = if target.is_empty() {
-                    Some(page.path.clone())
-                } else {
-                    resolve(&page.path, target)
-                };
+                let path = if target.is_empty() { Some(page.path.clone()) } else { resolve(&page.path, target) };
                 let Some(path) = path.filter(|p| exists(files, p) || other(p)) else {
                     findings.push(Finding::new(&page.path, n, format!("link to {link}: nothing is there")));
                     continue;
                 };
                 let known = |f: &File| {
-                    markdown::prose(f)
-                        .iter()
-                        .any(|(_, l)| markdown::is_heading(l) && markdown::anchor(l) == anchor)
+                    markdown::prose(f).iter().any(|(_, l)| markdown::is_heading(l) && markdown::anchor(l) == anchor)
                 };
                 if !anchor.is_empty() && !find(files, &path).is_some_and(known) {
                     findings.push(Finding::new(&page.path, n, format!("link to {link}: no such heading")));
@@ -76,10 +67,7 @@ pub fn paths(files: &[File], other: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     for page in pages(files) {
         for (n, line) in markdown::prose(page) {
-            for span in markdown::code_spans(line)
-                .into_iter()
-                .filter(|s| TOP.iter().any(|t| s.starts_with(t)))
-            {
+            for span in markdown::code_spans(line).into_iter().filter(|s| TOP.iter().any(|t| s.starts_with(t))) {
                 let path = span.split([':', ' ']).next().unwrap_or(span);
                 // Patterns (`docs/decisions/NNNN-*.md`) name no single file.
                 let pattern = path.contains(['*', '<', '{']) || path.contains("NNNN");
@@ -95,9 +83,7 @@ pub fn paths(files: &[File], other: &dyn Fn(&str) -> bool) -> Vec<Finding> {
 /// Decisions are numbered from 0001 without gaps and keep to [`DECISION_LINES`].
 pub fn decisions(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let decisions = files
-        .iter()
-        .filter_map(|f| Some((f, f.path.strip_prefix("docs/decisions/")?)));
+    let decisions = files.iter().filter_map(|f| Some((f, f.path.strip_prefix("docs/decisions/")?)));
     let mut expected = 1;
     for (file, name) in decisions {
         let number = name.get(..4).and_then(|n| n.parse::<usize>().ok());
@@ -108,11 +94,7 @@ pub fn decisions(files: &[File]) -> Vec<Finding> {
         expected = number.unwrap_or(expected) + 1;
         let lines = file.text.lines().count();
         if !DECISION_LINES.contains(&lines) {
-            findings.push(Finding::new(
-                &file.path,
-                lines,
-                format!("{lines} lines; a decision has 10 to 30"),
-            ));
+            findings.push(Finding::new(&file.path, lines, format!("{lines} lines; a decision has 10 to 30")));
         }
     }
     if expected == 1 {
@@ -128,25 +110,13 @@ pub fn readme(files: &[File]) -> Vec<Finding> {
     };
     let lines = markdown::code_lines(file);
     let missing = COMMANDS.iter().filter(|c| !lines.iter().any(|(_, line)| line == *c));
-    missing
-        .map(|c| {
-            Finding::new(
-                "README.md",
-                1,
-                format!("`{c}` must stand alone on a line of a code block"),
-            )
-        })
-        .collect()
+    missing.map(|c| Finding::new("README.md", 1, format!("`{c}` must stand alone on a line of a code block"))).collect()
 }
 
 /// The change log has a section for what is not released.
 pub fn changelog(files: &[File]) -> Vec<Finding> {
     let open = find(files, "CHANGELOG.md").is_some_and(|f| f.lines().any(|(_, line)| line == "## Unreleased"));
-    if open {
-        vec![]
-    } else {
-        vec![Finding::new("CHANGELOG.md", 1, "no section `## Unreleased`")]
-    }
+    if open { vec![] } else { vec![Finding::new("CHANGELOG.md", 1, "no section `## Unreleased`")] }
 }
 
 /// What [`METRICS`] should say: one row per metric of `tandem_base::metric::ALL`.
@@ -166,13 +136,7 @@ pub fn metrics_page() -> String {
         };
         let labels: Vec<String> = metric.labels.iter().map(|l| format!("`{l}`")).collect();
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            page,
-            "| `{}` | {kind} | {} | {} |",
-            metric.name,
-            labels.join(" "),
-            metric.help
-        );
+        let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", metric.name, labels.join(" "), metric.help);
     }
     page.push_str("\nBuckets of the histograms, in seconds:\n\n");
     for metric in ALL {
@@ -186,14 +150,17 @@ pub fn metrics_page() -> String {
 
 /// [`METRICS`] equals [`metrics_page`].
 pub fn metrics(files: &[File]) -> Vec<Finding> {
-    let found = find(files, METRICS).map_or("", |f| f.text.as_str());
-    let expected = metrics_page();
+    generated(files, METRICS, &metrics_page(), "tandem_base::metric::ALL")
+}
+
+/// The page at `path` equals what is generated from `source`; found at its first difference.
+pub(crate) fn generated(files: &[File], path: &str, expected: &str, source: &str) -> Vec<Finding> {
+    let found = find(files, path).map_or("", |f| f.text.as_str());
     if found == expected {
         return vec![];
     }
     let same = found.lines().zip(expected.lines()).take_while(|(a, b)| a == b).count();
-    let message = "differs from tandem_base::metric::ALL: run `TANDEM_BLESS=1 cargo test -p tandem-tidy`";
-    vec![Finding::new(METRICS, same + 1, message)]
+    vec![Finding::new(path, same + 1, format!("differs from {source}: run `TANDEM_BLESS=1 cargo test -p tandem-tidy`"))]
 }
 
 #[cfg(test)]
@@ -207,10 +174,7 @@ mod tests {
     #[test]
     fn a_dead_link_and_a_dead_anchor_are_found() {
         let files = [
-            File::new(
-                "README.md",
-                "[a](docs/A.md#one) [b](docs/B.md) [c](docs/A.md#two) [d](https://example.org/x)\n",
-            ),
+            File::new("README.md", "[a](docs/A.md#one) [b](docs/B.md) [c](docs/A.md#two) [d](https://example.org/x)\n"),
             File::new("docs/A.md", "# One\n\n[up](../README.md) [out](../../x)\n"),
         ];
         let found: Vec<String> = links(&files, &none).iter().map(|f| f.to_string()).collect();
@@ -226,30 +190,18 @@ mod tests {
 
     #[test]
     fn a_path_that_is_gone_is_found() {
-        let files = [File::new(
-            "docs/A.md",
-            "`docs/A.md` `actors/gone.rs` `docs/decisions/NNNN-*.md` `other/x`\n",
-        )];
+        let files = [File::new("docs/A.md", "`docs/A.md` `actors/gone.rs` `docs/decisions/NNNN-*.md` `other/x`\n")];
         assert_eq!(paths(&files, &none).len(), 1);
     }
 
     #[test]
     fn a_gap_in_the_decisions_and_a_long_one_are_found() {
         let text = "line\n".repeat(12);
-        let good = [
-            File::new("docs/decisions/0001-a.md", &text),
-            File::new("docs/decisions/0002-b.md", &text),
-        ];
+        let good = [File::new("docs/decisions/0001-a.md", &text), File::new("docs/decisions/0002-b.md", &text)];
         assert_eq!(decisions(&good), vec![]);
-        let gap = [
-            File::new("docs/decisions/0001-a.md", &text),
-            File::new("docs/decisions/0003-b.md", &text),
-        ];
+        let gap = [File::new("docs/decisions/0001-a.md", &text), File::new("docs/decisions/0003-b.md", &text)];
         assert_eq!(decisions(&gap).len(), 1);
-        assert_eq!(
-            decisions(&[File::new("docs/decisions/0001-a.md", &"line\n".repeat(31))]).len(),
-            1
-        );
+        assert_eq!(decisions(&[File::new("docs/decisions/0001-a.md", &"line\n".repeat(31))]).len(), 1);
     }
 
     #[test]
@@ -264,10 +216,7 @@ mod tests {
         let page = metrics_page();
         assert_eq!(metrics(&[File::new(METRICS, &page)]), vec![]);
         let behind: String = page.lines().take(9).map(|l| format!("{l}\n")).collect();
-        assert_eq!(
-            metrics(&[File::new(METRICS, &behind)]).first().map(|f| f.line),
-            Some(10)
-        );
+        assert_eq!(metrics(&[File::new(METRICS, &behind)]).first().map(|f| f.line), Some(10));
     }
 
     #[test]

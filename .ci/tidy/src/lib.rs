@@ -1,10 +1,11 @@
 //! The house rules of this repository as functions from its files to findings; `tests/tidy.rs` runs them over the checkout.
 //!
 //! A limit that no test enforces is a wish. Each rule reads text and says `file:line: what is wrong and what would be right`.
-//! It must never change a file: only the blessing of `docs/METRICS.md` does, in the test and on request.
+//! It must never change a file: only the blessing of the generated pages does, in the test and on request.
 
 use std::fmt;
 
+pub mod configuration;
 pub mod docs;
 pub mod manifest;
 pub mod markdown;
@@ -25,11 +26,7 @@ pub struct Finding {
 impl Finding {
     /// A finding at a line (counted from 1) of a file.
     pub fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Self { file: file.to_owned(), line, message: message.into() }
     }
 }
 
@@ -51,10 +48,7 @@ pub struct File {
 impl File {
     /// A file from its parts.
     pub fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
     /// Lines with their numbers, counted from 1.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
@@ -62,9 +56,7 @@ impl File {
     }
     /// The first line that contains `needle`, or 1.
     pub fn line_of(&self, needle: &str) -> usize {
-        self.lines()
-            .find(|(_, line)| line.contains(needle))
-            .map_or(1, |(n, _)| n)
+        self.lines().find(|(_, line)| line.contains(needle)).map_or(1, |(n, _)| n)
     }
 }
 

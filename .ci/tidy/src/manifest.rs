@@ -14,17 +14,8 @@ pub const ARROWS: &str = "## Arrows";
 pub const DEPENDENCIES: &str = "docs/decisions/0002-dependencies.md";
 
 /// Libraries that wait, open or roll dice; a pure crate names none of them.
-const IMPURE: &[&str] = &[
-    "actix",
-    "actix-web",
-    "tokio",
-    "libc",
-    "socket2",
-    "getrandom",
-    "metrics",
-    "metrics-exporter-prometheus",
-    "ureq",
-];
+const IMPURE: &[&str] =
+    &["actix", "actix-web", "tokio", "libc", "socket2", "getrandom", "metrics", "metrics-exporter-prometheus", "ureq"];
 
 /// One member of the workspace.
 #[derive(Debug)]
@@ -55,46 +46,24 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn keys(table: &toml::Table, key: &str) -> BTreeSet<String> {
-    table
-        .get(key)
-        .and_then(toml::Value::as_table)
-        .map(|t| t.keys().cloned().collect())
-        .unwrap_or_default()
+    table.get(key).and_then(toml::Value::as_table).map(|t| t.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The members named by the root manifest, in its order, and what was wrong on the way.
 pub fn members(files: &[File]) -> (Vec<Member>, Vec<Finding>) {
     let (mut members, mut findings) = (Vec::new(), Vec::new());
     let root = parse(files, "Cargo.toml", &mut findings);
-    let folders = root
-        .get("workspace")
-        .and_then(|w| w.get("members"))
-        .and_then(toml::Value::as_array);
+    let folders = root.get("workspace").and_then(|w| w.get("members")).and_then(toml::Value::as_array);
     for folder in folders.into_iter().flatten().filter_map(toml::Value::as_str) {
         let manifest = parse(files, &format!("{folder}/Cargo.toml"), &mut findings);
-        let name = manifest
-            .get("package")
-            .and_then(|p| p.get("name"))
-            .and_then(toml::Value::as_str)
-            .unwrap_or("");
+        let name = manifest.get("package").and_then(|p| p.get("name")).and_then(toml::Value::as_str).unwrap_or("");
         let mut uses = keys(&manifest, "dependencies");
         uses.extend(keys(&manifest, "build-dependencies"));
-        for target in manifest
-            .get("target")
-            .and_then(toml::Value::as_table)
-            .into_iter()
-            .flat_map(toml::Table::values)
-        {
+        for target in manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values) {
             uses.extend(target.as_table().map(|t| keys(t, "dependencies")).unwrap_or_default());
         }
         let tests = keys(&manifest, "dev-dependencies");
-        members.push(Member {
-            folder: folder.to_owned(),
-            name: name.to_owned(),
-            uses,
-            tests,
-            manifest,
-        });
+        members.push(Member { folder: folder.to_owned(), name: name.to_owned(), uses, tests, manifest });
     }
     if members.is_empty() {
         findings.push(Finding::new("Cargo.toml", 1, "no members found"));
@@ -116,19 +85,12 @@ fn parse(files: &[File], path: &str, findings: &mut Vec<Finding>) -> toml::Table
 /// Every member's dependencies inside the house equal its row of the table in [`ARCHITECTURE`].
 pub fn arrows(files: &[File]) -> Vec<Finding> {
     let (members, mut findings) = members(files);
-    let rows = find(files, ARCHITECTURE)
-        .map(|f| markdown::table(f, ARROWS))
-        .unwrap_or_default();
-    let by_name: BTreeMap<&str, &Row> = rows
-        .iter()
-        .filter_map(|r| Some((*markdown::code_spans(r.cell(0)).first()?, r)))
-        .collect();
+    let rows = find(files, ARCHITECTURE).map(|f| markdown::table(f, ARROWS)).unwrap_or_default();
+    let by_name: BTreeMap<&str, &Row> =
+        rows.iter().filter_map(|r| Some((*markdown::code_spans(r.cell(0)).first()?, r))).collect();
     for member in &members {
         let Some(row) = by_name.get(member.name.as_str()) else {
-            let message = format!(
-                "`{}` has no row in the table under {ARROWS:?} of {ARCHITECTURE}",
-                member.name
-            );
+            let message = format!("`{}` has no row in the table under {ARROWS:?} of {ARCHITECTURE}", member.name);
             findings.push(Finding::new(&member.path(), 1, message));
             continue;
         };
@@ -141,15 +103,8 @@ pub fn arrows(files: &[File]) -> Vec<Finding> {
             let drawn: BTreeSet<&str> = markdown::code_spans(row.cell(cell)).into_iter().collect();
             let found = Member::arrows(names);
             for name in found.difference(&drawn) {
-                let message = format!(
-                    "{} {what} {name}, an arrow that {ARCHITECTURE} does not draw",
-                    member.name
-                );
-                findings.push(Finding::new(
-                    &member.path(),
-                    file.map_or(1, |f| f.line_of(name)),
-                    message,
-                ));
+                let message = format!("{} {what} {name}, an arrow that {ARCHITECTURE} does not draw", member.name);
+                findings.push(Finding::new(&member.path(), file.map_or(1, |f| f.line_of(name)), message));
             }
             for name in drawn.difference(&found) {
                 let message = format!("drawn, but {} no longer {what} {name}", member.name);
@@ -157,15 +112,8 @@ pub fn arrows(files: &[File]) -> Vec<Finding> {
             }
         }
     }
-    for (name, row) in by_name
-        .iter()
-        .filter(|(name, _)| !members.iter().any(|m| m.name == **name))
-    {
-        findings.push(Finding::new(
-            ARCHITECTURE,
-            row.line,
-            format!("no member of the workspace is called {name}"),
-        ));
+    for (name, row) in by_name.iter().filter(|(name, _)| !members.iter().any(|m| m.name == **name)) {
+        findings.push(Finding::new(ARCHITECTURE, row.line, format!("no member of the workspace is called {name}")));
     }
     findings
 }
@@ -173,17 +121,10 @@ pub fn arrows(files: &[File]) -> Vec<Finding> {
 /// The pure crates name no library that waits, opens or rolls dice.
 pub fn pure_dependencies(files: &[File]) -> Vec<Finding> {
     let (members, mut findings) = members(files);
-    for member in members
-        .iter()
-        .filter(|m| crate::source::PURE.iter().any(|p| p.trim_end_matches('/') == m.folder))
-    {
+    for member in members.iter().filter(|m| crate::source::PURE.iter().any(|p| p.trim_end_matches('/') == m.folder)) {
         for name in member.uses.iter().filter(|n| IMPURE.contains(&n.as_str())) {
             let line = find(files, &member.path()).map_or(1, |f| f.line_of(name));
-            findings.push(Finding::new(
-                &member.path(),
-                line,
-                format!("a pure crate must not use {name}"),
-            ));
+            findings.push(Finding::new(&member.path(), line, format!("a pure crate must not use {name}")));
         }
     }
     findings
@@ -193,10 +134,7 @@ pub fn pure_dependencies(files: &[File]) -> Vec<Finding> {
 pub fn inheritance(files: &[File]) -> Vec<Finding> {
     let (members, mut findings) = members(files);
     let inherits = |value: Option<&toml::Value>| {
-        value
-            .and_then(|v| v.get("workspace"))
-            .and_then(toml::Value::as_bool)
-            .unwrap_or(false)
+        value.and_then(|v| v.get("workspace")).and_then(toml::Value::as_bool).unwrap_or(false)
     };
     for member in &members {
         let path = member.path();
@@ -251,11 +189,7 @@ pub fn reasons(files: &[File]) -> Vec<Finding> {
         ));
     }
     for (name, line) in given.iter().filter(|(name, _)| !named.contains(*name)) {
-        findings.push(Finding::new(
-            DEPENDENCIES,
-            *line,
-            format!("{name} is no dependency of the workspace"),
-        ));
+        findings.push(Finding::new(DEPENDENCIES, *line, format!("{name} is no dependency of the workspace")));
     }
     findings
 }
@@ -277,10 +211,7 @@ mod tests {
                 "actors/rules/Cargo.toml",
                 &format!("[package]\nname = \"tandem-rules\"\n{INHERITED}[dependencies]\n{dependencies}"),
             ),
-            File::new(
-                ARCHITECTURE,
-                &format!("{ARROWS}\n\n| crate | folder | uses | tests |\n|-|-|-|-|\n{row}\n"),
-            ),
+            File::new(ARCHITECTURE, &format!("{ARROWS}\n\n| crate | folder | uses | tests |\n|-|-|-|-|\n{row}\n")),
             File::new(DEPENDENCIES, "- `bytes`: slices of what came from a socket\n"),
         ]
     }
@@ -299,10 +230,7 @@ mod tests {
         let files = tree("tandem-base.workspace = true\ntandem-cluster.workspace = true\n", ROW);
         let found = arrows(&files);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(
-            found.first().map(|f| (f.file.as_str(), f.line)),
-            Some(("actors/rules/Cargo.toml", 12))
-        );
+        assert_eq!(found.first().map(|f| (f.file.as_str(), f.line)), Some(("actors/rules/Cargo.toml", 12)));
     }
 
     #[test]

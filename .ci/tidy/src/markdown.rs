@@ -31,12 +31,7 @@ pub fn table(file: &File, heading: &str) -> Vec<Row> {
         .skip(2)
         .map(|(line, text)| Row {
             line,
-            cells: text
-                .trim()
-                .trim_matches('|')
-                .split('|')
-                .map(|c| c.trim().to_owned())
-                .collect(),
+            cells: text.trim().trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect(),
         })
         .collect()
 }
@@ -48,10 +43,7 @@ pub fn code_spans(line: &str) -> Vec<&str> {
 
 /// The targets of the `[text](target)` links of one line.
 pub fn links(line: &str) -> Vec<&str> {
-    line.split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
-        .collect()
+    line.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target)).collect()
 }
 
 /// Lines that are not inside a fenced code block, numbered from 1.
@@ -99,18 +91,10 @@ mod tests {
 
     #[test]
     fn a_table_ends_where_its_lines_end() {
-        let file = File::new(
-            "a.md",
-            "## A\n\n| x | y |\n|---|---|\n| 1 | `2` |\n\ntext\n\n## B\n| z |\n|---|\n| 3 |\n",
-        );
+        let file =
+            File::new("a.md", "## A\n\n| x | y |\n|---|---|\n| 1 | `2` |\n\ntext\n\n## B\n| z |\n|---|\n| 3 |\n");
         let rows = table(&file, "## A");
-        assert_eq!(
-            rows,
-            vec![Row {
-                line: 5,
-                cells: vec!["1".into(), "`2`".into()]
-            }]
-        );
+        assert_eq!(rows, vec![Row { line: 5, cells: vec!["1".into(), "`2`".into()] }]);
         assert_eq!(table(&file, "## B").len(), 1);
         assert!(table(&file, "## C").is_empty());
     }

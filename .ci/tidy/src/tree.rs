@@ -34,11 +34,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<File>) -> io:
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}/{name}")
-        };
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         let kind = entry.file_type()?;
         if kind.is_dir() && depth < DEPTH_MAX && !SKIPPED.contains(&name.as_str()) {
             walk(&entry.path(), &path, depth + 1, files)?;

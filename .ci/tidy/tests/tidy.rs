@@ -1,16 +1,12 @@
 //! Runs every house rule over this checkout; each failing test lists its breaches as `file:line: message`.
 //!
-//! `TANDEM_BLESS=1` rewrites `docs/METRICS.md`, which is generated; nothing else is ever written.
+//! `TANDEM_BLESS=1` rewrites the two generated pages, `docs/METRICS.md` and `docs/CONFIGURATION.md`; nothing else is ever written.
 
-use tandem_tidy::{File, Finding, docs, manifest, source, tree};
+use tandem_tidy::{File, Finding, configuration, docs, manifest, source, tree};
 
 fn check(rule: impl Fn(&[File]) -> Vec<Finding>) {
     let files = tree::read(&tree::root()).unwrap_or_default();
-    assert!(
-        files.len() > 40,
-        "only {} files found: is this the checkout?",
-        files.len()
-    );
+    assert!(files.len() > 40, "only {} files found: is this the checkout?", files.len());
     let mut findings = rule(&files);
     findings.sort();
     findings.dedup();
@@ -73,13 +69,25 @@ fn metric_names_are_written_in_one_place() {
     check(source::metric_names);
 }
 
-#[test]
-#[expect(clippy::disallowed_methods, reason = "writes the generated page, on request only")]
-fn the_metrics_page_equals_the_list() {
+/// Writes a generated page anew where that was asked for.
+#[expect(clippy::disallowed_methods, reason = "writes a generated page, on request only")]
+fn bless(path: &str, text: &str) {
     if std::env::var_os("TANDEM_BLESS").is_some() {
-        std::fs::write(tree::root().join(docs::METRICS), docs::metrics_page()).expect("the page can be written");
+        let written = std::fs::write(tree::root().join(path), text);
+        assert!(written.is_ok(), "{path}: {written:?}");
     }
+}
+
+#[test]
+fn the_metrics_page_equals_the_list() {
+    bless(docs::METRICS, &docs::metrics_page());
     check(docs::metrics);
+}
+
+#[test]
+fn the_configuration_page_equals_the_schema() {
+    bless(configuration::PAGE, &configuration::page());
+    check(configuration::check);
 }
 
 #[test]

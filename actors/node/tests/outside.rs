@@ -117,7 +117,7 @@ fn sipsak_gets_an_answer_to_its_options() {
     }
     let cluster = Cluster::start("sipsak", 1);
     let mut command = Command::new("sipsak");
-    command.args(["-v", "-s", &format!("sip:{}", cluster.sip_address("CCM1"))]);
+    command.args(["-v", "-s", &format!("sip:{}", cluster.sip_address("CCM1", "udp"))]);
     let (status, output) = Running::start(command, &cluster.folder("sipsak").join("output.log")).finish();
     assert!(status.success(), "sipsak: {status}\n{output}");
     cluster.end();

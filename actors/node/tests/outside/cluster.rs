@@ -25,7 +25,7 @@ const PORTS: u16 = 18_000;
 pub(crate) struct Cluster {
     process: Option<Running>,
     folder: PathBuf,
-    ports: Vec<u16>,
+    status: Value,
     runs: Cell<u32>,
 }
 
@@ -34,43 +34,34 @@ impl Cluster {
     pub(crate) fn start(name: &str, nodes: usize) -> Self {
         let folder = std::env::temp_dir().join(format!("tandem-outside-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the test can be created");
-        let mut cluster = Self { process: None, folder, ports: Vec::new(), runs: Cell::new(0) };
-        cluster.ports = (0..nodes).map(|_| cluster.free_port()).collect();
+        let mut cluster = Self { process: None, folder, status: Value::Null, runs: Cell::new(0) };
         let config = cluster.folder.join("cluster.toml");
-        std::fs::write(&config, cluster.config()).expect("the configuration can be written");
+        std::fs::write(&config, Self::config(nodes)).expect("the configuration can be written");
         let mut command = cluster.tandem(&["run", "--config"]);
         command.arg(config);
         cluster.process = Some(Running::start(command, &cluster.folder.join("tandem.log")));
         let up = eventually(|| {
             let status = cluster.try_status()?;
-            let states = status.get("nodes")?.as_array()?;
-            (states.len() == nodes && states.iter().all(|n| n.get("state").is_some_and(|s| s == "in_service")))
-                .then_some(())
+            let seen = status.get("nodes")?.as_array()?;
+            let all = seen.len() == nodes && seen.iter().all(|n| n.get("state").is_some_and(|s| s == "in_service"));
+            all.then_some(status)
         });
-        assert!(up.is_some(), "the nodes do not come into service:\n{}", cluster.log());
+        cluster.status = up.unwrap_or_else(|| panic!("the nodes do not come into service:\n{}", cluster.log()));
         cluster
     }
 
-    fn config(&self) -> String {
+    fn config(nodes: usize) -> String {
         let mut text = format!("[cluster]\nname = \"{REALM}\"\n\n");
-        let mut members = String::new();
-        for (i, port) in self.ports.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "[[nodes]]\nname = \"CCM{0}\"\nsip_udp = \"127.0.0.1:{port}\"\nsip_tcp = \"127.0.0.1:{port}\"\n",
-                i + 1
-            );
-            let _ = write!(members, "\"CCM{}\", ", i + 1);
+        let names: Vec<String> = (1..=nodes).map(|i| format!("\"CCM{i}\"")).collect();
+        for name in &names {
+            // Port 0: the system chooses, and `tandem status` says what.
+            let _ = writeln!(text, "[[node]]\nname = {name}\naddress = \"127.0.0.1\"\nsip_udp = 0\nsip_tcp = 0\n");
         }
-        let _ = writeln!(
-            text,
-            "[[groups]]\nname = \"G1\"\nmembers = [{members}]\n\n[[pools]]\nname = \"DP1\"\ngroup = \"G1\"\n"
-        );
+        let members = names.join(", ");
+        let _ = writeln!(text, "[[group]]\nname = \"G1\"\nmembers = [{members}]\n");
+        let _ = writeln!(text, "[[device_pool]]\nname = \"DP1\"\ngroup = \"G1\"\n");
         for i in 1..=DEVICES {
-            let _ = writeln!(
-                text,
-                "[[devices]]\nname = \"phone{i}\"\nkind = \"phone\"\npool = \"DP1\"\ndigest_user = \"phone{i}\"\npassword = \"{PASSWORD}\"\n"
-            );
+            let _ = writeln!(text, "[[device]]\nname = \"phone{i}\"\npool = \"DP1\"\npassword = \"{PASSWORD}\"\n");
         }
         text
     }
@@ -98,12 +89,14 @@ impl Cluster {
         port.unwrap_or_else(|| panic!("no free port between {PORT_FIRST} and {}", PORT_FIRST + PORTS))
     }
 
-    /// The address of a node's SIP listener, `127.0.0.1:port`.
-    pub(crate) fn sip_address(&self, node: &str) -> String {
-        let index = node.strip_prefix("CCM").and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
-        let port =
-            index.and_then(|i| self.ports.get(i)).unwrap_or_else(|| panic!("{node} is not a node of this cluster"));
-        format!("127.0.0.1:{port}")
+    /// The address of a node's SIP listener over `transport` (`udp`, `tcp`), as `127.0.0.1:port`.
+    pub(crate) fn sip_address(&self, node: &str, transport: &str) -> String {
+        let nodes = self.status.get("nodes").and_then(Value::as_array).into_iter().flatten();
+        let addresses = nodes.filter(|n| n.get("name").is_some_and(|name| name == node));
+        let mut addresses =
+            addresses.filter_map(|n| n.get("addresses")?.as_array()).flatten().filter_map(Value::as_str);
+        let found = addresses.find_map(|a| a.strip_prefix(transport)?.strip_prefix(':'));
+        found.unwrap_or_else(|| panic!("{node} has no {transport} address in {}", self.status)).to_owned()
     }
 
     fn tandem(&self, arguments: &[&str]) -> Command {

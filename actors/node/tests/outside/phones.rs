@@ -46,7 +46,7 @@ pub(crate) fn sipp(cluster: &Cluster, node: &str, transport: Transport, devices:
     command.args(["-m", &devices.len().to_string(), "-r", "50", "-timeout", "20s", "-timeout_error"]);
     // It must not add a BYE of its own where an answer was not the expected one.
     command.args(["-default_behaviors", "all,-bye"]);
-    command.args(["-trace_err", "-error_file", "errors.log", &cluster.sip_address(node)]);
+    command.args(["-trace_err", "-error_file", "errors.log", &cluster.sip_address(node, transport.uri())]);
     Running::start(command, &folder.join("output.log"))
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn baresip(cluster: &Cluster, node: &str, transport: Transport, devic
     );
     let account = format!(
         "<sip:{device}@{};transport={}>;auth_user={device};auth_pass={password};regint=60\n",
-        cluster.sip_address(node),
+        cluster.sip_address(node, transport.uri()),
         transport.uri()
     );
     std::fs::write(folder.join("config"), config).expect("baresip's config can be written");
@@ -82,7 +82,7 @@ fn module_folder() -> Option<PathBuf> {
 pub(crate) fn linphonec(cluster: &Cluster, node: &str, transport: Transport, device: &str) -> Running {
     let folder = cluster.folder(&format!("linphone-{device}"));
     std::fs::create_dir_all(folder.join(".local/share/linphone")).expect("linphone's data folder can be created");
-    let (server, uri, port) = (cluster.sip_address(node), transport.uri(), cluster.free_port());
+    let (server, uri, port) = (cluster.sip_address(node, transport.uri()), transport.uri(), cluster.free_port());
     let config = format!(
         "[sip]\nsip_port={port}\nsip_tcp_port={port}\ndefault_proxy=0\n\n\
          [auth_info_0]\nusername={device}\npasswd={PASSWORD}\nrealm={}\n\n\
