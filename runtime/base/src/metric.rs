@@ -29,7 +29,8 @@ pub struct Metric {
 /// Buckets for what should take milliseconds (queue delays, request times), in seconds.
 pub const BUCKETS_FAST: &[f64] = &[0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 /// Buckets for what a person waits for (an outage), in seconds.
-pub const BUCKETS_OUTAGE: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+pub const BUCKETS_OUTAGE: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
 
 macro_rules! metrics {
     ($($const:ident, $name:literal, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
