@@ -1,0 +1,68 @@
+//! What can go wrong with bytes: a message that is none, a buffer that is too small, a stream that cannot be cut.
+//!
+//! Refusals that are answered by policy (4xx) are outcomes, not errors: see [`crate::validate`].
+
+use crate::message::Message;
+use crate::reason::RefusalReason;
+use thiserror::Error;
+
+/// Bytes that are no message. What could be read is kept, so that a 400 can often be sent nevertheless.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("malformed message: {reason}")]
+pub struct Malformed<'a> {
+    /// The first thing that was wrong.
+    pub reason: RefusalReason,
+    /// As much of the message as could be read. Its accessors work; anything may be missing.
+    pub partial: Message<'a>,
+}
+
+impl Malformed<'_> {
+    /// Whether a 400 can and may be sent: it is a request other than ACK with a Via that can be read, and Call-ID and
+    /// CSeq by which its sender can match the answer (RFC 3261 sections 8.2.6.2 and 17.2.3).
+    pub fn is_answerable(&self) -> bool {
+        self.partial.is_answerable()
+    }
+}
+
+/// A message did not fit into its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("message of {needed} bytes does not fit into a buffer of {capacity}")]
+pub struct Overflow {
+    /// Bytes that the whole message would have taken.
+    pub needed: usize,
+    /// Bytes that there were.
+    pub capacity: usize,
+}
+
+/// A stream that cannot be cut into messages any more (RFC 3261 section 18.3). The connection must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The bytes at the start of a message are not SIP.
+    #[error("stream holds something other than SIP")]
+    Garbage,
+    /// The header section is longer than [`crate::framing::MAX_HEAD`].
+    #[error("header section over {} bytes", crate::framing::MAX_HEAD)]
+    HeadTooLarge,
+    /// The message is longer than [`crate::framing::MAX_MESSAGE`].
+    #[error("message over {} bytes", crate::framing::MAX_MESSAGE)]
+    MessageTooLarge,
+    /// No Content-Length: on a stream nobody can know where the message ends.
+    #[error("no Content-Length on a stream")]
+    MissingContentLength,
+    /// A Content-Length that is no number, or two of them.
+    #[error("Content-Length that cannot be read, or two of them")]
+    BadContentLength,
+}
+
+impl FrameError {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Garbage => "garbage",
+            Self::HeadTooLarge => "head_too_large",
+            Self::MessageTooLarge => "message_too_large",
+            Self::MissingContentLength => "missing_content_length",
+            Self::BadContentLength => "bad_content_length",
+        }
+    }
+}

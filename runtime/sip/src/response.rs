@@ -1,0 +1,166 @@
+//! Beginnings of responses: status line and the headers that come from the request (RFC 3261 section 8.2.6.2), with the
+//! sender's real address in the topmost Via (section 18.2.1, RFC 3581). The caller appends its own headers and ends it.
+
+use crate::header::Header;
+use crate::headers::{NameAddr, Via, via::Rport};
+use crate::message::Message;
+use crate::method::Method;
+use crate::status::Status;
+use crate::text::Params;
+use crate::validate::{Refusal, unsupported};
+use crate::write::Writer;
+use core::net::{IpAddr, SocketAddr};
+
+/// Status line, every Via, From, To, Call-ID and CSeq. `to_tag` goes into To when it has no tag and the status is not 100.
+/// `source` is where the request came from: it becomes `received` and `rport` as RFC 3581 wants. What a broken request
+/// does not have is left out.
+pub fn response(w: &mut Writer<'_>, request: &Message<'_>, status: Status, to_tag: &[u8], source: SocketAddr) {
+    response_with_phrase(w, request, status, status.phrase(), to_tag, source);
+}
+
+/// The same with a reason phrase of one's own (no line ends in it).
+pub fn response_with_phrase(
+    w: &mut Writer<'_>,
+    request: &Message<'_>,
+    status: Status,
+    phrase: &str,
+    to_tag: &[u8],
+    source: SocketAddr,
+) {
+    w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(phrase).put(b"\r\n");
+    let mut vias = request.lines(Header::Via);
+    if let Some(top) = vias.next() {
+        w.put(b"Via: ");
+        top_via(w, top, source);
+        w.put(b"\r\n");
+    }
+    for via in vias {
+        w.line("Via", via);
+    }
+    if let Some(from) = request.header(Header::From) {
+        w.put(b"From: ").put(from).put(b"\r\n");
+    }
+    if let Some(to) = request.header(Header::To) {
+        w.put(b"To: ").put(to);
+        let tagged = NameAddr::read(to).is_some_and(|t| t.tag.is_some());
+        if !tagged && status != Status::TRYING && !to_tag.is_empty() {
+            w.put(b";tag=").put(to_tag);
+        }
+        w.put(b"\r\n");
+    }
+    if let Some(call_id) = request.header(Header::CallId) {
+        w.put(b"Call-ID: ").put(call_id).put(b"\r\n");
+    }
+    if let Some(cseq) = request.header(Header::CSeq) {
+        w.put(b"CSeq: ").put(cseq).put(b"\r\n");
+    }
+}
+
+/// The whole response to a refused request, with Unsupported for a 420. `supported` is that of the policy which refused.
+pub fn refuse(
+    w: &mut Writer<'_>,
+    request: &Message<'_>,
+    refusal: &Refusal,
+    supported: &[&str],
+    to_tag: &[u8],
+    source: SocketAddr,
+) {
+    response_with_phrase(w, request, refusal.status, refusal.reason.phrase(), to_tag, source);
+    if let (Status::BAD_EXTENSION, Some(header)) = (refusal.status, refusal.header) {
+        let mut separator = "Unsupported: ";
+        for option in unsupported(request, header, supported) {
+            w.text(separator).put(option);
+            separator = ", ";
+        }
+        w.put(b"\r\n");
+    }
+    w.end();
+}
+
+/// Copies every line of a header, such as Record-Route into a 200 or Path into the 200 of a REGISTER (RFC 3327).
+pub fn copy(w: &mut Writer<'_>, from: &Message<'_>, header: Header) {
+    for value in from.lines(header) {
+        w.header(header, value);
+    }
+}
+
+/// The first Via line with `received` and `rport` filled in; further values in the same line as they are.
+fn top_via(w: &mut Writer<'_>, line: &[u8], source: SocketAddr) {
+    let first = crate::text::List::new(line).next().unwrap_or_default();
+    let Some(via) = Via::read(first) else {
+        w.put(line);
+        return;
+    };
+    let ip = source.ip().to_canonical();
+    let asked = via.rport != Rport::Absent;
+    let received = asked || via.host.ip() != Some(ip);
+    if !received && via.received.is_none() {
+        w.put(line);
+        return;
+    }
+    // Up to the parameters as it is, then one by one: a `received` that the sender wrote would be a lie or an echo.
+    let params = via.params.rest().len();
+    w.put(first.get(..first.len().saturating_sub(params)).unwrap_or_default());
+    params_with_source(w, via.params, source.port());
+    if received {
+        w.put(b";received=").ip(ip);
+    }
+    // The list's first item is trimmed at its end only by white space, so what follows it is found by the comma.
+    if let Some(rest) = behind_first(line, first) {
+        w.put(rest);
+    }
+}
+
+fn params_with_source(w: &mut Writer<'_>, params: Params<'_>, port: u16) {
+    for param in params {
+        if param.is("received") {
+            continue;
+        }
+        w.put(b";").put(param.name);
+        if param.is("rport") {
+            w.put(b"=").number(u64::from(port));
+        } else if let Some(value) = param.value {
+            let bare =
+                value.iter().all(|&b| crate::text::is_token(b) || matches!(b, b'[' | b']' | b':')) && !value.is_empty();
+            if bare {
+                w.put(b"=").put(value);
+            } else {
+                // It stood in quotes, and its escapes are still there.
+                w.put(b"=\"").put(value).put(b"\"");
+            }
+        }
+    }
+}
+
+/// What follows the first item in its line: from the comma on.
+fn behind_first<'a>(line: &'a [u8], first: &[u8]) -> Option<&'a [u8]> {
+    let start = line.len() - crate::text::trim_start(line).len();
+    let rest = line.get(start + first.len()..)?;
+    let rest = crate::text::trim_start(rest);
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// Where a response goes (RFC 3261 section 18.2.2, RFC 3581 section 4), read from the topmost Via *of the response or of the
+/// request as received*: `maddr` is not followed (nobody multicasts here). `None` when it takes a resolver. Over a stream the
+/// response goes back over the connection and this is only for when that is gone.
+pub fn destination(via: &Via<'_>, source: Option<SocketAddr>) -> Option<SocketAddr> {
+    let default = if via.transport == crate::headers::Transport::Tls { 5061 } else { 5060 };
+    let written = via.port.unwrap_or(default);
+    if let Some(source) = source {
+        return Some(SocketAddr::new(source.ip(), if via.rport == Rport::Absent { written } else { source.port() }));
+    }
+    let received = via.received.and_then(|r| {
+        let bare = r.strip_prefix(b"[").and_then(|r| r.strip_suffix(b"]")).unwrap_or(r);
+        core::str::from_utf8(bare).ok()?.parse::<IpAddr>().ok()
+    });
+    let port = if let Rport::Port(port) = via.rport { port } else { written };
+    received.or(via.host.ip()).map(|ip| SocketAddr::new(ip, port))
+}
+
+/// Whether a request may be answered at all: ACK never is (section 17).
+pub fn may_answer(request: &Message<'_>) -> bool {
+    request.is_request() && request.method() != Method::Ack
+}
+
+#[cfg(test)]
+mod tests;

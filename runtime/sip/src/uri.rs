@@ -1,0 +1,308 @@
+//! SIP URIs (RFC 3261 section 19.1): taken apart, never copied. Other schemes are kept as text by whoever read them.
+//!
+//! Comparing and hashing users goes through their escapes (`%6a` is `j`), because a phone and its provisioning need not
+//! write them alike. It never resolves a name: what is no address is the resolver's business.
+
+use crate::text::{decimal, is_lws, trim};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use memchr::memchr;
+
+/// The port of sip over UDP and TCP.
+pub const SIP_PORT: u16 = 5060;
+/// The port of sips and of TLS.
+pub const SIPS_PORT: u16 = 5061;
+
+/// A host as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host<'a> {
+    /// A name, or digits and dots that are no address.
+    Name(&'a [u8]),
+    /// An IPv4 address.
+    V4(&'a [u8], Ipv4Addr),
+    /// An IPv6 reference, the text with its brackets.
+    V6(&'a [u8], Ipv6Addr),
+}
+
+impl<'a> Host<'a> {
+    /// `None` when the text cannot be a host. A bracketed text that is no IPv6 address but has only its characters (RFC 5118
+    /// section 4.9) is a `Name`, so that a sender's mistake is echoed and not refused.
+    pub fn read(text: &'a [u8]) -> Option<Self> {
+        match text {
+            [] => None,
+            [b'[', inner @ .., b']'] => {
+                let legal =
+                    !inner.is_empty() && inner.iter().all(|&b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+                let parsed = core::str::from_utf8(inner).ok().and_then(|t| t.parse().ok());
+                legal.then(|| parsed.map_or(Self::Name(text), |ip| Self::V6(text, ip)))
+            }
+            [first, ..] => {
+                if first.is_ascii_digit()
+                    && let Some(ip) = ipv4(text)
+                {
+                    return Some(Self::V4(text, ip));
+                }
+                let legal = text.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+                legal.then_some(Self::Name(text))
+            }
+        }
+    }
+
+    /// As written, brackets included.
+    pub const fn text(&self) -> &'a [u8] {
+        match self {
+            Self::Name(text) | Self::V4(text, _) | Self::V6(text, _) => text,
+        }
+    }
+
+    /// The address, unless it is a name. An IPv4 address inside an IPv6 one becomes IPv4.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Name(_) => None,
+            Self::V4(_, ip) => Some(IpAddr::V4(*ip)),
+            Self::V6(_, ip) => Some(IpAddr::V6(*ip).to_canonical()),
+        }
+    }
+
+    /// Whether both name the same host: names without case, addresses by value.
+    pub fn same(&self, other: &Host<'_>) -> bool {
+        match (self.ip(), other.ip()) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => self.text().eq_ignore_ascii_case(other.text()),
+            _ => false,
+        }
+    }
+}
+
+/// Four numbers from 0 to 255 of at most three digits.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0u8; 4];
+    let mut parts = text.split(|&b| b == b'.');
+    for octet in &mut octets {
+        let part = parts.next().filter(|p| p.len() <= 3)?;
+        *octet = u8::try_from(decimal(part)?).ok()?;
+    }
+    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+}
+
+/// `host[:port]` with white space around it and around the colon, as in sent-by.
+pub(crate) fn split_host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
+    let text = trim(text);
+    let from = match text {
+        [b'[', ..] => memchr(b']', text)?,
+        _ => 0,
+    };
+    let (host, port) = match memchr(b':', text.get(from..)?) {
+        Some(colon) => (text.get(..from + colon)?, Some(text.get(from + colon + 1..)?)),
+        None => (text, None),
+    };
+    let port = match port {
+        Some(digits) => Some(decimal(trim(digits)).and_then(|n| u16::try_from(n).ok())?),
+        None => None,
+    };
+    Some((Host::read(trim(host))?, port))
+}
+
+/// Whether the text begins with a scheme and a colon and has something behind it.
+pub(crate) fn has_scheme(uri: &[u8]) -> bool {
+    scheme(uri).is_some_and(|(_, rest)| !rest.is_empty())
+}
+
+/// Scheme and what is behind its colon (RFC 3986 section 3.1).
+pub fn scheme(uri: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let [s @ .., b':'] = uri.get(..4)?
+        && s.eq_ignore_ascii_case(b"sip")
+    {
+        return Some((s, uri.get(4..)?));
+    }
+    let colon = memchr(b':', uri)?;
+    let (scheme, rest) = (uri.get(..colon)?, uri.get(colon + 1..)?);
+    let legal = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    legal.then_some((scheme, rest))
+}
+
+/// A `sip:` or `sips:` URI.
+#[derive(Clone, Copy, Debug)]
+pub struct SipUri<'a> {
+    /// `sips`.
+    pub secure: bool,
+    /// As written, escapes left; `None` when there is no `@`.
+    pub user: Option<&'a [u8]>,
+    /// Behind a colon in front of the `@`.
+    pub password: Option<&'a [u8]>,
+    /// The host.
+    pub host: Host<'a>,
+    /// The port, if written.
+    pub port: Option<u16>,
+    params: &'a [u8],
+    /// Behind the `?`, as written.
+    pub headers: Option<&'a [u8]>,
+}
+
+impl<'a> SipUri<'a> {
+    /// A URI without brackets and without a header's parameters. `None` for another scheme, white space, brackets, quotes
+    /// or control bytes anywhere, an empty user in front of `@`, and a host or port that cannot be read.
+    pub fn read(uri: &'a [u8]) -> Option<Self> {
+        let (scheme, rest) = scheme(uri)?;
+        let secure = scheme.len() == 4;
+        if !scheme.get(..3)?.eq_ignore_ascii_case(b"sip")
+            || scheme.len() > 4
+            || secure && !matches!(scheme.get(3), Some(b's' | b'S'))
+        {
+            return None;
+        }
+        if rest.iter().any(|&b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f)) {
+            return None;
+        }
+        // The user may hold semicolons, question marks and slashes (RFC 4475 section 3.1.1.9), but no `@` unescaped.
+        let (user, password, rest) = match memchr(b'@', rest) {
+            None => (None, None, rest),
+            Some(at) => {
+                let info = rest.get(..at)?;
+                let (user, password) = match memchr(b':', info) {
+                    Some(colon) => (info.get(..colon)?, info.get(colon + 1..)),
+                    None => (info, None),
+                };
+                if user.is_empty() {
+                    return None;
+                }
+                (Some(user), password, rest.get(at + 1..)?)
+            }
+        };
+        let end = rest.iter().position(|&b| matches!(b, b';' | b'?')).unwrap_or(rest.len());
+        let (host_port, rest) = rest.split_at_checked(end)?;
+        let (host, port) = split_host_port(host_port)?;
+        let (params, headers) = match memchr(b'?', rest) {
+            Some(mark) => (rest.get(..mark)?, rest.get(mark + 1..)),
+            None => (rest, None),
+        };
+        if params.contains(&b'@') || headers.is_some_and(|h| h.contains(&b'@')) {
+            return None;
+        }
+        Some(Self { secure, user, password, host, port, params, headers })
+    }
+
+    /// The URI's parameters.
+    pub const fn params(&self) -> UriParams<'a> {
+        UriParams { rest: self.params }
+    }
+
+    /// The parameters as written, beginning with a semicolon, or empty.
+    pub const fn raw_params(&self) -> &'a [u8] {
+        self.params
+    }
+
+    /// The `transport` parameter.
+    pub fn transport(&self) -> Option<crate::headers::Transport> {
+        self.params().get("transport").and_then(|p| p.value).map(crate::headers::Transport::from_name)
+    }
+
+    /// The port to use: the one written, or the scheme's and transport's own.
+    pub fn effective_port(&self) -> u16 {
+        let tls = self.secure || self.transport() == Some(crate::headers::Transport::Tls);
+        self.port.unwrap_or(if tls { SIPS_PORT } else { SIP_PORT })
+    }
+
+    /// Where it leads without a resolver; `None` for names. `maddr` is not looked at.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        self.host.ip().map(|ip| SocketAddr::new(ip, self.effective_port()))
+    }
+
+    /// The user's bytes with escapes resolved, for hashing and comparing. Empty without a user. An escape that is none is
+    /// taken as it stands.
+    pub fn user_bytes(&self) -> Unescaped<'a> {
+        Unescaped { rest: self.user.unwrap_or_default() }
+    }
+
+    /// The user as a slice when it has no escapes, which is nearly always.
+    pub fn plain_user(&self) -> Option<&'a [u8]> {
+        self.user.filter(|u| memchr(b'%', u).is_none())
+    }
+
+    /// Whether the user, escapes resolved, is this one. Users have a case (section 19.1.4).
+    pub fn user_is(&self, user: &[u8]) -> bool {
+        self.user.is_some() && self.user_bytes().eq(user.iter().copied())
+    }
+
+    /// The user with escapes resolved, at the front of `out`; `None` when it does not fit or there is none.
+    pub fn copy_user<'o>(&self, out: &'o mut [u8]) -> Option<&'o [u8]> {
+        self.user?;
+        let mut n = 0;
+        for b in self.user_bytes() {
+            *out.get_mut(n)? = b;
+            n += 1;
+        }
+        out.get(..n)
+    }
+}
+
+/// Parameters of a URI: like a header's, but without quotes and white space, and with more characters in a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UriParams<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> UriParams<'a> {
+    /// The first parameter of that name, in any case.
+    pub fn get(mut self, name: &str) -> Option<crate::text::Param<'a>> {
+        self.find(|p| p.is(name))
+    }
+
+    /// Whether there is one of that name.
+    pub fn has(self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}
+
+impl<'a> Iterator for UriParams<'a> {
+    type Item = crate::text::Param<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [b';', rest @ ..] = self.rest else { return None };
+        let end = memchr(b';', rest).unwrap_or(rest.len());
+        let (param, behind) = rest.split_at_checked(end)?;
+        self.rest = behind;
+        Some(match memchr(b'=', param) {
+            Some(equal) => crate::text::Param { name: param.get(..equal)?, value: param.get(equal + 1..) },
+            None => crate::text::Param { name: param, value: None },
+        })
+    }
+}
+
+/// See [`SipUri::user_bytes`].
+#[derive(Clone, Debug)]
+pub struct Unescaped<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Unescaped<'a> {
+    /// Of any text with `%` escapes.
+    pub const fn new(text: &'a [u8]) -> Self {
+        Self { rest: text }
+    }
+}
+
+impl Iterator for Unescaped<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        if let [b'%', high, low, rest @ ..] = self.rest
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            self.rest = rest;
+            return Some(high << 4 | low);
+        }
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+}
+
+/// Whether the text is what a URI may consist of at all: something, and no white space, brackets, quotes or controls.
+pub(crate) fn is_clean(uri: &[u8]) -> bool {
+    !uri.is_empty() && !uri.iter().any(|&b| is_lws(b) || b < b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
+}
+
+#[cfg(test)]
+mod tests;
