@@ -185,7 +185,8 @@ impl fmt::Display for DeviceState {
 pub struct Status {
     /// Name of the cluster.
     pub cluster: String,
-    /// Revision of the configuration in use.
+    /// Revision of the configuration in use; 16 hexadecimal digits in JSON, where a number of 64 bits would lose its last ones.
+    #[serde(with = "hexadecimal")]
     pub config_revision: u64,
     /// The node whose view this is; none when no node of the process runs.
     pub answered_by: Option<NodeName>,
@@ -197,6 +198,18 @@ pub struct Status {
     pub registrations: Registrations,
     /// Devices in quarantine in the whole cluster.
     pub quarantined: u64,
+}
+
+mod hexadecimal {
+    //! 64 bits as text in JSON.
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{value:016x}"))
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        u64::from_str_radix(&String::deserialize(from)?, 16).map_err(de::Error::custom)
+    }
 }
 
 /// One node.
@@ -229,7 +242,7 @@ pub struct GroupStatus {
     pub devices: u64,
     /// Devices of the group that each node serves; members that serve none are there with 0.
     pub by_node: BTreeMap<NodeName, u64>,
-    /// When its devices go home: `automatic`, `at_idle` or `manual`, as in the configuration file.
+    /// When its devices go home: `automatic`, `at-idle` or `manual`, as in the configuration file.
     pub policy: String,
 }
 

@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use tandem_host::disk::{Disk, RealDisk};
 use tandem_host::error::HostError;
 use tandem_model::admin::{CONTROL_FILE, ControlFile, TOKEN_FILE};
+use tandem_model::config::FILE_BYTES_MAX;
 
-/// Largest configuration file that is read, in bytes.
-const CONFIG_MAX: u64 = 256 * 1024 * 1024;
 /// Largest control or token file that is read, in bytes.
 const SMALL_FILE_MAX: u64 = 64 * 1024;
 
@@ -40,7 +39,8 @@ fn find_folder(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>
 /// # Errors
 /// What the system says, or that it is too large or no text.
 pub fn read_config(path: &Path) -> Result<String, Failure> {
-    read(path, CONFIG_MAX).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
+    let bound = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
+    read(path, bound).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
 
 fn read(path: &Path, bound: u64) -> Result<String, HostError> {

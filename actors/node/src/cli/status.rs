@@ -20,7 +20,7 @@ pub fn status(client: &Client, out: &mut Out<'_>) -> Result<(), Failure> {
 
 fn show(status: &Status, out: &mut Out<'_>) -> Result<(), Failure> {
     let by = or_dash(status.answered_by.as_ref());
-    out.line(&format!("cluster {}, configuration {}, answered by {by}", status.cluster, status.config_revision))?;
+    out.line(&format!("cluster {}, configuration {:016x}, answered by {by}", status.cluster, status.config_revision))?;
     out.line("")?;
     let mut nodes = Table::new(&["NODE", "STATE", "#LIFE", "ROLE", "#REGISTRATIONS", "ADDRESSES"]);
     for node in &status.nodes {

@@ -254,7 +254,7 @@ fn the_status_for_people_names_what_is_wrong() {
     assert_eq!(
         tandem.prints("status"),
         "\
-cluster lab, configuration 7, answered by CCM2
+cluster lab, configuration 0000000000000007, answered by CCM2
 
 NODE  STATE    LIFE  ROLE        REGISTRATIONS  ADDRESSES
 CCM1  suspect     3  publisher               0  udp:127.0.0.1:5064
