@@ -6,7 +6,6 @@
 
 mod core;
 mod datagrams;
-mod framing;
 mod scout;
 mod stats;
 mod streams;
@@ -190,7 +189,7 @@ async fn drive(core: &Shared, window: &Mutex<Window>, mut orders: mpsc::Receiver
                 Some(Order::Busy(phones, busy)) => core.set_busy(now, phones, busy),
                 Some(Order::Stop) => {
                     stopping = Some(now + STOP_WAIT);
-                    core.stop(now);
+                    core.begin_stop();
                 }
                 None => core.tick(now),
             }

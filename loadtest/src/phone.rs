@@ -15,7 +15,6 @@ mod failover;
 mod heartbeat;
 mod inbound;
 mod proof;
-mod reading;
 mod register;
 mod reply;
 mod state;

@@ -17,12 +17,16 @@ use super::scout::Scouts;
 use super::stats::{Before, Ledger};
 use super::timers::Timers;
 use crate::phone::{Demux, demux};
-use crate::{Change, Error, FleetConfig, Phone, PhoneInput, PhoneOutput, Profile, Status, Transport};
+use crate::{Change, Error, FleetConfig, Phone, PhoneInput, PhoneOutput, Profile, Transport};
 
 /// Messages that wait for one stream's writer; one more is dropped and counted.
 pub(super) const STREAM_QUEUE: usize = 32;
 /// Phones started in one tick at most, so that answers are read in between.
 const STARTS_PER_TICK: u64 = 2_000;
+
+/// Ticks in which a large fleet is switched off, and the least phones of one of them.
+const STOP_TICKS: usize = 400;
+const STOPS_PER_TICK: usize = 50;
 
 /// A UDP socket that phones share, or one phone's own.
 pub(super) type Socket = std::rc::Rc<UdpSocket>;
@@ -47,6 +51,8 @@ pub(super) struct Core {
     pace: u64,
     /// Phones switched on so far: those below this number.
     switched_on: u32,
+    /// Phones switched off again: those below this number.
+    switched_off: u32,
     stopping: bool,
 }
 
@@ -94,6 +100,7 @@ impl Core {
             begun: clock.now(),
             pace: config.starts_per_second.into(),
             switched_on: 0,
+            switched_off: 0,
             stopping: false,
         })
     }
@@ -108,6 +115,9 @@ impl Core {
             self.step(now, self.switched_on, PhoneInput::Start);
             self.switched_on += 1;
         }
+        if self.stopping {
+            self.stop_some(now);
+        }
         while let Some(phone) = self.timers.pop(now) {
             self.walk(now, phone, |p| p.tick(now));
         }
@@ -120,10 +130,18 @@ impl Core {
         }
     }
 
-    pub(super) fn stop(&mut self, now: Time) {
+    /// From now on every tick switches some phones off, all within about two seconds: at once they would drown their
+    /// CallManager.
+    pub(super) fn begin_stop(&mut self) {
         self.stopping = true;
-        for phone in 0..self.switched_on {
-            self.step(now, phone, PhoneInput::Stop);
+    }
+
+    fn stop_some(&mut self, now: Time) {
+        let some = (self.phones.len() / STOP_TICKS).max(STOPS_PER_TICK);
+        let until = self.switched_off.saturating_add(u32::try_from(some).unwrap_or(u32::MAX)).min(self.switched_on);
+        while self.switched_off < until {
+            self.step(now, self.switched_off, PhoneInput::Stop);
+            self.switched_off += 1;
         }
     }
 
@@ -151,8 +169,8 @@ impl Core {
         }
     }
 
-    fn find(&self, user: &str) -> Option<u32> {
-        let of = |number: &u32| self.phones.get(slot(*number)).map(Phone::user).unwrap_or_default();
+    fn find(&self, user: &[u8]) -> Option<u32> {
+        let of = |number: &u32| self.phones.get(slot(*number)).map(|p| p.user().as_bytes()).unwrap_or_default();
         let place = self.by_user.binary_search_by(|number| of(number).cmp(user)).ok()?;
         self.by_user.get(place).copied()
     }
@@ -228,11 +246,6 @@ impl Core {
     /// The address that a phone sends from.
     pub(super) fn source(&self, phone: u32) -> Option<std::net::IpAddr> {
         self.phones.get(slot(phone)).map(|p| p.local().ip())
-    }
-
-    /// Whether the phone is switched off: its streams may end.
-    pub(super) fn is_off(&self, phone: u32) -> bool {
-        self.phones.get(slot(phone)).is_none_or(|p| p.status() == Status::Off)
     }
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Both directions are bounded: a CallManager that does not read makes messages drop, one that sends without end is cut off.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tandem_host::clock::Clock;
+use tandem_sip::{Frame, FrameError, Framer, Side};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use super::Shared;
 use super::core::STREAM_QUEUE;
-use super::framing::{Frame, next_frame};
 use crate::PhoneInput;
 use crate::plan::STREAMS_PER_PHONE;
 
@@ -20,6 +20,9 @@ use crate::plan::STREAMS_PER_PHONE;
 const CONNECT_WAIT: Duration = Duration::from_secs(4);
 /// A peer that does not take a message within this time is gone.
 const WRITE_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes read from a stream at once.
+const READ_MAX: usize = 4_096;
 
 /// Starts a task for every stream asked for, within the bound per phone.
 pub(super) fn open(core: &Shared, wanted: Vec<(u32, SocketAddr)>, clock: Clock) {
@@ -87,32 +90,40 @@ async fn carry(
     clock: Clock,
 ) {
     let (mut reader, mut writer) = stream.into_split();
-    let mut buffer = BytesMut::new();
+    let mut framer = Framer::new(Side::Client);
+    let mut buffer = vec![0; READ_MAX];
     loop {
         tokio::select! {
             message = queue.recv() => {
                 let Some(message) = message else { return };
                 let written = tokio::time::timeout(WRITE_WAIT, writer.write_all(&message)).await;
-                if !matches!(written, Ok(Ok(()))) || (queue.is_empty() && core.borrow().is_off(phone)) {
+                if !matches!(written, Ok(Ok(()))) {
                     return;
                 }
             }
-            read = reader.read_buf(&mut buffer) => {
-                if !matches!(read, Ok(n) if n > 0) {
+            read = reader.read(&mut buffer) => {
+                let Ok(length @ 1..) = read else { return };
+                let cut = cut(&mut framer, buffer.get(..length).unwrap_or_default(), |message| {
+                    core.borrow_mut().arrived(clock.now(), Some(phone), to, message);
+                });
+                if cut.is_err() {
                     return;
-                }
-                loop {
-                    match next_frame(&buffer) {
-                        Frame::Whole(length) => {
-                            let bytes = buffer.split_to(length);
-                            core.borrow_mut().arrived(clock.now(), Some(phone), to, &bytes);
-                        }
-                        Frame::Blank(length) => buffer.advance(length),
-                        Frame::Partial => break,
-                        Frame::Broken => return,
-                    }
                 }
             }
         }
     }
+}
+
+/// Hands out every whole message. An error means that the stream cannot be read any further.
+fn cut(framer: &mut Framer, mut bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), FrameError> {
+    while !bytes.is_empty() {
+        let taken = framer.push(bytes);
+        bytes = bytes.get(taken..).unwrap_or_default();
+        while let Some(frame) = framer.poll()? {
+            if let Frame::Message(message) = frame {
+                each(message);
+            }
+        }
+    }
+    Ok(())
 }

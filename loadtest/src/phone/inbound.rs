@@ -4,15 +4,18 @@
 //! was already obeyed. Only a CallManager of the phone's list may give orders.
 
 use bytes::Bytes;
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use tandem_base::Time;
+use tandem_sip::headers::Event;
+use tandem_sip::{Header, Message, Method, Status as Code, Writer, response};
 
-use super::reading::{Text, parameter};
 use super::reply::Reply;
 use super::wire::{AGENT, ALLOW};
 use super::{Phone, PhoneOutput, Resume, Status};
+
+/// What is added to an answer beyond the headers of its request.
+const ANSWER_EXTRA: usize = 512;
 
 /// What a request leads to, besides its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,23 +28,21 @@ enum Order {
 impl Phone {
     /// A message from the network.
     pub(super) fn received(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
-        let Some(text) = Text::read(bytes) else { return self.wrong() };
-        if text.status().is_some() {
-            match Reply::read(text) {
-                // A final answer that comes twice, or after the phone gave up, is late and not wrong.
-                Some(reply) if reply.phone == self.id && reply.number.wrapping_sub(1) < self.sent => {
-                    if let Some(request) = self.take_answered(now, &reply) {
-                        self.answered(now, &request, &reply);
-                    }
-                }
-                _ => self.wrong(),
+        let Ok(message) = Message::parse(bytes) else { return self.wrong() };
+        if message.is_request() {
+            if message.method() != Method::Ack {
+                self.requested(now, from, &message);
             }
             return;
         }
-        match text.request() {
-            Some((method, _)) if method != "ACK" => self.requested(now, from, &text, method),
-            Some(_) => {}
-            None => self.wrong(),
+        match Reply::read(&message) {
+            // A final answer that comes twice, or after the phone gave up, is late and not wrong.
+            Some(reply) if reply.phone == self.id && reply.number.wrapping_sub(1) < self.sent => {
+                if let Some(request) = self.take_answered(now, &reply) {
+                    self.answered(now, &request, &reply);
+                }
+            }
+            _ => self.wrong(),
         }
     }
 
@@ -49,12 +50,12 @@ impl Phone {
         self.counters.wrong_answers = self.counters.wrong_answers.saturating_add(1);
     }
 
-    fn requested(&mut self, now: Time, from: SocketAddr, text: &Text<'_>, method: &str) {
-        let (status, extra, order) = self.judge(from, text, method);
-        let Some(bytes) = self.answer(text, status, extra) else { return self.wrong() };
+    fn requested(&mut self, now: Time, from: SocketAddr, request: &Message<'_>) {
+        let (status, extra, order) = self.judge(from, request);
+        let Some(bytes) = self.answer(request, from, status, extra) else { return self.wrong() };
         self.outbox.push_back(PhoneOutput::Send { to: from, bytes, again: false });
         let mut name = DefaultHasher::new();
-        (text.branch(), text.line("Call-ID", "i"), method).hash(&mut name);
+        (request.top_via().and_then(|v| v.branch), request.call_id(), request.method_name()).hash(&mut name);
         let name = name.finish();
         if order == Order::ComeHome && self.last_inbound != name {
             self.last_inbound = name;
@@ -69,54 +70,47 @@ impl Phone {
         }
     }
 
-    /// Status line, further header lines, consequence.
-    fn judge(&self, from: SocketAddr, text: &Text<'_>, method: &str) -> (&'static str, &'static str, Order) {
-        let in_dialog = text.line("To", "t").is_some_and(|to| parameter(to, "tag").is_some());
+    /// Status, further header lines, consequence.
+    fn judge(&self, from: SocketAddr, request: &Message<'_>) -> (Code, &'static str, Order) {
+        let in_dialog = request.to().is_some_and(|to| to.tag.is_some());
         let known = self.list().contains(&from) || self.profile.servers().contains(&from);
-        let event = text.line("Event", "o").and_then(|e| e.split(';').next()).unwrap_or_default().trim();
-        match method {
-            "CANCEL" => ("481 Call/Transaction Does Not Exist", "", Order::None),
-            _ if in_dialog => ("481 Call/Transaction Does Not Exist", "", Order::None),
-            "OPTIONS" => ("200 OK", ALLOW, Order::None),
-            "NOTIFY" if !known => ("403 Forbidden", "", Order::None),
-            "NOTIFY" if !event.eq_ignore_ascii_case("service-control") => {
-                ("489 Bad Event", "Allow-Events: service-control\r\n", Order::None)
+        let event = request.header(Header::Event).and_then(Event::read);
+        match request.method() {
+            Method::Cancel => (Code::CALL_DOES_NOT_EXIST, "", Order::None),
+            _ if in_dialog => (Code::CALL_DOES_NOT_EXIST, "", Order::None),
+            Method::Options => (Code::OK, ALLOW, Order::None),
+            Method::Notify if !known => (Code::FORBIDDEN, "", Order::None),
+            Method::Notify if event.is_none_or(|e| e.package != b"service-control") => {
+                (Code::BAD_EVENT, "Allow-Events: service-control\r\n", Order::None)
             }
-            "NOTIFY" => match action(text.body) {
-                Some("restart" | "reset") => ("200 OK", "", Order::ComeHome),
+            Method::Notify => match action(request.body()) {
+                Some(b"restart" | b"reset") => (Code::OK, "", Order::ComeHome),
                 // `check-version` and later ones: understood, nothing to do.
-                Some(_) => ("200 OK", "", Order::None),
-                None => ("400 Bad Request", "", Order::None),
+                Some(_) => (Code::OK, "", Order::None),
+                None => (Code::BAD_REQUEST, "", Order::None),
             },
-            _ => ("405 Method Not Allowed", ALLOW, Order::None),
+            _ => (Code::METHOD_NOT_ALLOWED, ALLOW, Order::None),
         }
     }
 
-    /// RFC 3261 section 8.2.6: Via lines, From, To with our tag, Call-ID and CSeq of the request.
-    fn answer(&self, text: &Text<'_>, status: &str, extra: &str) -> Option<Bytes> {
-        let (from, to) = (text.line("From", "f")?, text.line("To", "t")?);
-        let (call_id, cseq) = (text.line("Call-ID", "i")?, text.line("CSeq", "")?);
-        text.branch()?;
+    /// `None` for a request that cannot be answered.
+    fn answer(&self, request: &Message<'_>, from: SocketAddr, status: Code, extra: &str) -> Option<Bytes> {
+        if !request.is_answerable() {
+            return None;
+        }
         let mut tag = DefaultHasher::new();
-        (self.life, call_id).hash(&mut tag);
-        let mut answer = format!("SIP/2.0 {status}\r\n");
-        // Writing into a String cannot fail.
-        for via in text.lines("Via", "v") {
-            let _ = write!(answer, "Via: {via}\r\n");
-        }
-        let _ = write!(answer, "From: {from}\r\nTo: {to}");
-        if parameter(to, "tag").is_none() {
-            let _ = write!(answer, ";tag={:016x}", tag.finish());
-        }
-        let _ = write!(
-            answer,
-            "\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\nUser-Agent: {AGENT}\r\n{extra}Content-Length: 0\r\n\r\n"
-        );
-        Some(Bytes::from(answer))
+        (self.life, request.call_id()).hash(&mut tag);
+        let mut buffer = vec![0; request.header_section().len() + ANSWER_EXTRA];
+        let mut writer = Writer::new(&mut buffer);
+        response(&mut writer, request, status, format!("{:016x}", tag.finish()).as_bytes(), from);
+        writer.line("User-Agent", AGENT.as_bytes()).text(extra).end();
+        let length = writer.finish().ok()?;
+        buffer.truncate(length);
+        Some(Bytes::from(buffer))
     }
 }
 
 /// The action of a `service-control` body: the value of its line `action=...`.
-fn action(body: &str) -> Option<&str> {
-    body.lines().find_map(|line| line.trim().strip_prefix("action=")).map(str::trim)
+fn action(body: &[u8]) -> Option<&[u8]> {
+    body.split(|&b| b == b'\n').find_map(|line| line.trim_ascii().strip_prefix(b"action=")).map(<[u8]>::trim_ascii)
 }

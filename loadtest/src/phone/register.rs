@@ -93,7 +93,7 @@ impl Phone {
         if ours.is_none() {
             self.counters.wrong_answers = self.counters.wrong_answers.saturating_add(1);
         }
-        let granted = ours.or(reply.expires).unwrap_or(self.expires);
+        let granted = ours.or(reply.expires()).unwrap_or(self.expires);
         if granted == 0 {
             // A 200 that grants nothing is no registration.
             return self.unanswered(now, request, Why::ServerError);
@@ -167,7 +167,8 @@ impl Phone {
 
     /// The answer's list takes the place of the configured one.
     fn redirected(&mut self, now: Time, kind: Kind, reply: &Reply<'_>) {
-        let list: Vec<_> = reply.redirect_targets(self.settings().transport).take(MAX_SERVERS).collect();
+        let mut list = reply.redirect_targets(self.settings().transport);
+        list.truncate(MAX_SERVERS);
         if list.is_empty() || self.redirects >= REDIRECTS_MAX {
             self.note(self.server, |s| s.doubtful = true);
             return match kind {
@@ -196,7 +197,7 @@ impl Phone {
 
     /// 423: whether asking for longer makes sense.
     pub(super) fn raise(&mut self, request: &Transaction, reply: &Reply<'_>) -> bool {
-        let least = reply.min_expires.filter(|&least| least > self.expires && least <= EXPIRES_MAX);
+        let least = reply.min_expires().filter(|&least| least > self.expires && least <= EXPIRES_MAX);
         match least {
             Some(least) if request.past.raised < RAISES_MAX => {
                 self.expires = least;

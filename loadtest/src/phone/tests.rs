@@ -10,10 +10,10 @@ mod inbound;
 mod register;
 mod stream;
 
-use super::reading::{Text, parameter, split_list, value_of};
 use super::*;
 use std::collections::BTreeMap;
-use tandem_sip::digest::{Algorithm, Asker, Credentials, Stored, Verdict, challenge, verify};
+use tandem_sip::digest::{Algorithm, Asker, Stored, Verdict, challenge, verify};
+use tandem_sip::{Header, Message, Method};
 
 /// How a registrar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,27 +74,23 @@ impl Registrar {
 
     /// The whole answer. Panics when the request breaks a rule every request must keep.
     fn answer(&mut self, bytes: &[u8]) -> String {
-        let text = Text::read(bytes).expect("a request is text");
-        let (method, uri) = text.request().expect("a request line");
-        let line =
-            |long| text.line(long, "").unwrap_or_else(|| panic!("no {long} in {}", String::from_utf8_lossy(bytes)));
-        for name in ["Via", "Max-Forwards", "From", "To", "Contact", "Content-Length"] {
-            line(name);
-        }
-        let last = self.last_cseq.entry(line("Call-ID").into()).or_default();
-        let cseq = text.cseq().expect("a CSeq");
+        let message = Message::parse(bytes).expect("a request is a message");
+        tandem_sip::validate_request(&message).expect("a request is a good one");
+        let line = |header| text_of(message.header(header).unwrap_or_else(|| panic!("no {header:?} in {message:?}")));
+        let last = self.last_cseq.entry(line(Header::CallId).into()).or_default();
+        let cseq = message.cseq().expect("a CSeq").number;
         assert!(cseq > *last, "CSeq must grow within a Call-ID: {cseq} after {last}");
         *last = cseq;
-        let ask = ask(&text);
+        let ask = ask(&message);
         let said = match self.script.entry(ask).or_default().pop_front() {
             Some(lines) => lines,
-            None => match self.challenge(&text, method, uri) {
+            None => match self.challenge(&message) {
                 Some(challenge) => challenge,
-                None => self.always.get(&ask).cloned().unwrap_or_else(|| self.accept(&text, ask)),
+                None => self.always.get(&ask).cloned().unwrap_or_else(|| self.accept(&message, ask)),
             },
         };
-        let (via, from, to) = (line("Via"), line("From"), line("To"));
-        let (call_id, cseq) = (line("Call-ID"), line("CSeq"));
+        let (via, from, to) = (line(Header::Via), line(Header::From), line(Header::To));
+        let (call_id, cseq) = (line(Header::CallId), line(Header::CSeq));
         let (status, rest) = said.split_once("\r\n").unwrap_or((&said, ""));
         format!(
             "SIP/2.0 {status}\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to};tag=r\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n{rest}\
@@ -102,38 +98,27 @@ impl Registrar {
         )
     }
 
-    fn accept(&self, text: &Text<'_>, ask: Ask) -> String {
-        let contact = text.line("Contact", "m").unwrap_or_default();
-        let contact = contact.split_once('>').map_or(contact, |(uri, _)| uri);
+    fn accept(&self, request: &Message<'_>, ask: Ask) -> String {
+        let contact = request.contacts().next().and_then(|c| c.binding().copied()).expect("a contact");
+        let contact = text_of(contact.uri());
         match ask {
             Ask::Register => {
-                let seconds = self.grants.or(text.number("Expires", "")).expect("a duration");
-                format!("200 OK\r\nContact: {contact}>;expires={seconds}\r\n")
+                let seconds = self.grants.or(request.expires()).expect("a duration");
+                format!("200 OK\r\nContact: <{contact}>;expires={seconds}\r\n")
             }
             Ask::Beat | Ask::Unregister => "200 OK\r\nDate: Mon, 24 Nov 2026 01:00:00 GMT\r\n".into(),
             Ask::Token => "202 Accepted\r\n".into(),
         }
     }
 
-    fn challenge(&mut self, text: &Text<'_>, method: &str, uri: &str) -> Option<String> {
+    fn challenge(&mut self, request: &Message<'_>) -> Option<String> {
         let (algorithms, nonce) = self.guard.as_ref()?;
-        let header = if self.asker == Asker::Proxy { "Proxy-Authorization" } else { "Authorization" };
-        if let Some(line) = text.line(header, "").and_then(|l| l.strip_prefix("Digest ")) {
-            let find = |name| split_list(line).find_map(|piece| value_of(piece, name)).map(str::as_bytes);
-            let credentials = Credentials {
-                algorithm: find("algorithm"),
-                nonce: find("nonce").expect("a nonce"),
-                uri: find("uri").expect("a uri"),
-                qop: find("qop"),
-                nc: find("nc"),
-                cnonce: find("cnonce"),
-                response: find("response").expect("a response"),
-            };
-            assert_eq!(credentials.uri, uri.as_bytes());
-            let stored =
-                Stored::from_password(find("username").expect("a user"), REALM.as_bytes(), PASSWORD.as_bytes());
-            let right = matches!(verify(&stored, &credentials, method.as_bytes()), Verdict::Right { nc: Some(_) });
-            if right && credentials.nonce == nonce.as_bytes() {
+        let header = if self.asker == Asker::Proxy { Header::ProxyAuthorization } else { Header::Authorization };
+        if let Some(given) = request.credentials(header, REALM.as_bytes()) {
+            assert_eq!(given.uri, request.request_uri());
+            let stored = Stored::from_password(given.username, REALM.as_bytes(), PASSWORD.as_bytes());
+            let right = verify(&stored, &given.credentials(), request.method_name());
+            if matches!(right, Verdict::Right { nc: Some(_) }) && given.nonce == nonce.as_bytes() {
                 return None;
             }
         }
@@ -146,13 +131,17 @@ impl Registrar {
     }
 }
 
-pub(super) fn ask(text: &Text<'_>) -> Ask {
-    let contact = text.line("Contact", "m").unwrap_or_default();
-    match (text.request().map(|(method, _)| method), text.number("Expires", "")) {
-        (Some("REFER"), _) => Ask::Token,
-        (Some("REGISTER"), Some(0)) if parameter(contact, "cisco-keep-alive").is_some() => Ask::Beat,
-        (Some("REGISTER"), Some(0)) => Ask::Unregister,
-        (Some("REGISTER"), Some(_)) => Ask::Register,
+pub(super) fn text_of(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+pub(super) fn ask(request: &Message<'_>) -> Ask {
+    let heartbeat = request.contacts().next().and_then(|c| c.binding().map(|b| b.keep_alive)).expect("a contact");
+    match (request.method(), request.expires()) {
+        (Method::Refer, _) => Ask::Token,
+        (Method::Register, Some(0)) if heartbeat => Ask::Beat,
+        (Method::Register, Some(0)) => Ask::Unregister,
+        (Method::Register, Some(_)) => Ask::Register,
         other => panic!("a phone never sends {other:?}"),
     }
 }
@@ -259,14 +248,14 @@ impl World {
     }
 
     fn deliver(&mut self, to: SocketAddr, bytes: &[u8], again: bool) {
-        let text = Text::read(bytes).expect("a phone sends text");
-        if text.status().is_some() {
-            self.answers.push(String::from_utf8(bytes.to_vec()).expect("text"));
+        let message = Message::parse(bytes).expect("a phone sends messages");
+        if message.is_response() {
+            tandem_sip::validate_response(&message).expect("a response is a good one");
+            self.answers.push(text_of(bytes).to_owned());
             return;
         }
         let place = self.registrars.iter().position(|r| r.address == to).expect("a known registrar");
-        let whole = String::from_utf8(bytes.to_vec()).expect("text");
-        self.sent.push(Sent { at: self.now, to: place, ask: ask(&text), again, text: whole });
+        self.sent.push(Sent { at: self.now, to: place, ask: ask(&message), again, text: text_of(bytes).to_owned() });
         let registrar = &mut self.registrars[place];
         match registrar.life {
             Life::Up => {
