@@ -79,6 +79,9 @@ impl NodeView {
             in_service_since: None,
         }
     }
+    fn settle(&mut self, now: Time) {
+        self.in_service_since = if self.serves() { Some(self.in_service_since.unwrap_or(now)) } else { None };
+    }
     /// Whether it is alive and takes devices.
     pub const fn serves(&self) -> bool {
         self.sight.is_alive() && matches!(self.service, Service::InService)
@@ -113,6 +116,26 @@ impl ClusterView {
         };
         nodes.insert(me.node.clone(), mine);
         Self { me: me.node.clone(), nodes }
+    }
+    /// Notes how a node is seen now. Another life, or being down, ends its time in service: it must be steady anew before anybody
+    /// goes home to it. A suspicion that passes does not.
+    pub fn sees(&mut self, now: Time, node: &NodeName, incarnation: Incarnation, sight: Sight) {
+        let Some(seen) = self.nodes.get_mut(node) else { return };
+        if seen.incarnation != incarnation {
+            seen.incarnation = incarnation;
+            seen.in_service_since = None;
+        }
+        if sight != seen.sight {
+            seen.since = now;
+        }
+        seen.sight = sight;
+        seen.settle(now);
+    }
+    /// Notes what a node says of itself now.
+    pub fn says(&mut self, now: Time, node: &NodeName, service: Service) {
+        let Some(seen) = self.nodes.get_mut(node) else { return };
+        seen.service = service;
+        seen.settle(now);
     }
     /// One node; `None` when the configuration does not have it.
     pub fn node(&self, name: &NodeName) -> Option<&NodeView> {
@@ -154,6 +177,27 @@ mod tests {
         assert!(!view.is_alive(&name("CCM2")) && !view.is_alive(&name("CCM9")));
         let life = |i| NodeLife { node: name("CCM1"), incarnation: Incarnation(i) };
         assert!(view.is_life_alive(&life(4)) && !view.is_life_alive(&life(3)));
+    }
+
+    #[test]
+    fn a_flap_and_a_new_life_start_the_time_in_service_anew_and_a_suspicion_does_not() {
+        let (mut view, node) = (view(), NodeName::new("CCM2").unwrap());
+        let life = Incarnation(1);
+        let since = |view: &ClusterView| view.node(&node).unwrap().in_service_since.map(Time::as_secs);
+        view.sees(Time::from_secs(20), &node, life, Sight::Up);
+        assert_eq!(since(&view), None);
+        view.says(Time::from_secs(21), &node, Service::InService);
+        view.sees(Time::from_secs(30), &node, life, Sight::Suspect);
+        view.sees(Time::from_secs(31), &node, life, Sight::Up);
+        assert_eq!(since(&view), Some(21));
+        view.sees(Time::from_secs(40), &node, life, Sight::Down);
+        assert_eq!(since(&view), None);
+        view.sees(Time::from_secs(50), &node, life, Sight::Up);
+        assert_eq!(since(&view), Some(50), "a flap");
+        view.sees(Time::from_secs(60), &node, Incarnation(2), Sight::Up);
+        assert_eq!(since(&view), Some(60), "a new life");
+        view.says(Time::from_secs(70), &node, Service::Draining);
+        assert_eq!(since(&view), None);
     }
 
     #[test]

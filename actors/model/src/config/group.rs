@@ -14,10 +14,11 @@ pub const GROUPS_MAX: usize = 1_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failback {
-    /// As soon as home is ready, idle devices first; a device with a call waits for its end, but not longer than ten minutes.
+    /// As soon as home is ready, idle devices first. When none is left, devices with a call are told too and go when it has ended.
     #[default]
     Automatic,
-    /// As soon as home is ready; a device with a call waits for its end, however long.
+    /// As soon as home is ready; a device with a call is told nothing before its end.
+    #[serde(alias = "at_idle")]
     AtIdle,
     /// When an operator says so.
     Manual,

@@ -1,0 +1,40 @@
+//! How many devices go home per second.
+
+use std::time::Duration;
+use tandem_base::Time;
+
+/// A pace per second, without saving up more than a fifth of a second's worth: a stream, not bursts. One per node, not per group.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    per_second: u64,
+    /// Millionths of a device.
+    saved: u64,
+    counted: Time,
+}
+
+const ONE: u64 = 1_000_000;
+
+impl Pace {
+    /// So many per second, at least one.
+    pub fn new(per_second: u32, now: Time) -> Self {
+        Self { per_second: u64::from(per_second.max(1)), saved: 0, counted: now }
+    }
+    fn count(&mut self, now: Time) {
+        let micros = u64::try_from(now.since(self.counted).as_micros()).unwrap_or(u64::MAX);
+        let most = (self.per_second * ONE / 5).max(ONE);
+        self.saved = self.saved.saturating_add(micros.saturating_mul(self.per_second)).min(most);
+        self.counted = self.counted.max(now);
+    }
+    /// Takes up to `wanted` that are due by now; returns how many.
+    pub fn take_up_to(&mut self, now: Time, wanted: u32) -> u32 {
+        self.count(now);
+        let taken = u32::try_from(self.saved / ONE).unwrap_or(u32::MAX).min(wanted);
+        self.saved = self.saved.saturating_sub(u64::from(taken) * ONE);
+        taken
+    }
+    /// How long until the next one is due.
+    pub fn next(&mut self, now: Time) -> Duration {
+        self.count(now);
+        Duration::from_micros(ONE.saturating_sub(self.saved).div_ceil(self.per_second))
+    }
+}
