@@ -336,3 +336,56 @@ impl Tx {
 unsafe impl Send for Rx {}
 // SAFETY: as for `Rx`; pointers into an outbox are rewritten by `fill` before each use.
 unsafe impl Send for Tx {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_way_to_the_kernel_and_back() {
+        for text in ["127.0.0.1:5060", "10.1.2.3:65535", "[::1]:5060", "[fe80::1%3]:5060", "[2001:db8::ff]:1"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(address_of(&name_of(address).0), Some(address));
+        }
+        assert_eq!(address_of(&no_name()), None);
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_with_its_address() {
+        let first = DatagramSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = DatagramSocket::bind(first.local_addr()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen on UDP {}: ", first.local_addr())), "{error}");
+    }
+
+    #[test]
+    fn sockets_that_share_a_port_say_so_and_families_do_not_clash() {
+        let first = DatagramSocket::bind_shared("127.0.0.1:0".parse().unwrap()).unwrap();
+        let second = DatagramSocket::bind_shared(first.local_addr()).unwrap();
+        assert_eq!(first.local_addr(), second.local_addr());
+        let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], first.local_addr().port()));
+        assert_eq!(DatagramSocket::bind(v6).unwrap().local_addr(), v6);
+    }
+
+    #[test]
+    fn more_than_one_batch_is_received_in_order() {
+        let open = || DatagramSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (from, to) = (open(), open());
+        let mut outbox = Outbox::new();
+        for n in 0..50_u8 {
+            assert!(outbox.send(&[n], Peer { addr: to.local_addr(), flow: Flow::Udp(3) }));
+            assert!(outbox.send(&[n], Peer { addr: to.local_addr(), flow: Flow::Udp(4) }));
+        }
+        let sent = Tx::new().send(&from, 3, &outbox);
+        assert_eq!((sent.sent, sent.failed), (50, 0), "those of the other socket stay");
+        let mut rx = Rx::new();
+        let mut seen = Vec::new();
+        for expected in [32, 18, 0] {
+            assert_eq!(rx.receive(&to, 9).unwrap(), expected);
+            for (bytes, peer) in rx.received().iter() {
+                assert_eq!(peer, Peer { addr: from.local_addr(), flow: Flow::Udp(9) });
+                seen.extend_from_slice(bytes);
+            }
+        }
+        assert_eq!(seen, (0..50).collect::<Vec<u8>>());
+    }
+}

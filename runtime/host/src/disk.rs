@@ -152,3 +152,101 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of this test alone, removed at its end.
+    struct Folder(PathBuf);
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("host-disk-{name}-{}", std::process::id()));
+            RealDisk.create_dir(&path).unwrap();
+            Self(path)
+        }
+        fn names(&self) -> Vec<String> {
+            let mut names: Vec<_> =
+                fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_private() {
+        let folder = Folder::new("private");
+        let path = folder.0.join("key");
+        RealDisk.write(&path, b"secret", Access::Private).unwrap();
+        assert_eq!(RealDisk.read(&path, 6).unwrap(), b"secret");
+        assert_eq!((mode(&folder.0), mode(&path)), (0o700, 0o600));
+        RealDisk.write(&path, b"open", Access::Shared).unwrap();
+        assert_eq!((RealDisk.read(&path, 6).unwrap(), mode(&path)), (b"open".to_vec(), 0o644));
+        assert_eq!(folder.names(), ["key"], "no temporary file stays");
+        RealDisk.remove(&path).unwrap();
+        RealDisk.remove(&path).unwrap();
+        assert!(RealDisk.read(&path, 6).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_reader_sees_the_old_bytes_or_the_new_ones_never_a_mixture() {
+        let folder = Folder::new("atomic");
+        let path = folder.0.join("state");
+        let contents = [vec![b'a'; 70_000], vec![b'b'; 30_000]];
+        RealDisk.write(&path, &contents[0], Access::Private).unwrap();
+        let (writing, written) = (path.clone(), contents.clone());
+        let writer = std::thread::spawn(move || {
+            for bytes in written.iter().cycle().take(40) {
+                RealDisk.write(&writing, bytes, Access::Private).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            assert!(contents.contains(&RealDisk.read(&path, 1 << 20).unwrap()));
+        }
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
+        let folder = Folder::new("failing");
+        let path = folder.0.join("state");
+        // A folder in the way makes the rename fail after the bytes were written.
+        fs::create_dir(&path).unwrap();
+        let error = RealDisk.write(&path, b"new", Access::Private).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("cannot write {}: ", path.display())), "{error}");
+        assert_eq!(folder.names(), ["state"]);
+    }
+
+    #[test]
+    fn a_file_over_the_bound_is_refused_and_named() {
+        let folder = Folder::new("bound");
+        let path = folder.0.join("large");
+        for disk in [&RealDisk as &dyn Disk, &MemoryDisk::default()] {
+            disk.write(&path, &[0; 11], Access::Private).unwrap();
+            let error = disk.read(&path, 10).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("cannot read {}: it has 11 bytes, at most 10 are taken", path.display())
+            );
+            assert_eq!(disk.read(&path, 11).unwrap().len(), 11);
+        }
+    }
+
+    #[test]
+    fn the_simulated_disk_outlives_who_uses_it() {
+        let disk = MemoryDisk::default();
+        let path = Path::new("/state/node");
+        disk.clone().write(path, b"life 2", Access::Private).unwrap();
+        assert_eq!(disk.read(path, 100).unwrap(), b"life 2");
+        disk.remove(path).unwrap();
+        assert!(disk.read(path, 100).unwrap_err().is_not_found());
+    }
+}
