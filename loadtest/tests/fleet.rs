@@ -1,5 +1,7 @@
 //! A small fleet over real loopback sockets against a tiny scripted registrar: all at home, home dies, all at the next,
 //! home returns, all home again. Waits on conditions with a deadline, never for a fixed time.
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of a test may end it")]
+#![expect(clippy::disallowed_methods, reason = "a test from outside has its own sockets and waits on its own clock")]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

@@ -129,6 +129,8 @@ impl Phone {
         self.server = server;
         self.was = Some(server);
         self.lost = false;
+        // An order of a CallManager that serves no longer has no meaning.
+        self.called = false;
         self.tried = 0;
         self.failures = 0;
         self.redirects = 0;
