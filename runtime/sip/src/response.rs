@@ -38,10 +38,10 @@ pub fn response_with_phrase(
         w.line("Via", via);
     }
     if let Some(from) = request.header(Header::From) {
-        w.put(b"From: ").put(from).put(b"\r\n");
+        w.put(b"From: ").copied(from).put(b"\r\n");
     }
     if let Some(to) = request.header(Header::To) {
-        w.put(b"To: ").put(to);
+        w.put(b"To: ").copied(to);
         let tagged = NameAddr::read(to).is_some_and(|t| t.tag.is_some());
         if !tagged && status != Status::TRYING && !to_tag.is_empty() {
             w.put(b";tag=").put(to_tag);
@@ -49,10 +49,10 @@ pub fn response_with_phrase(
         w.put(b"\r\n");
     }
     if let Some(call_id) = request.header(Header::CallId) {
-        w.put(b"Call-ID: ").put(call_id).put(b"\r\n");
+        w.put(b"Call-ID: ").copied(call_id).put(b"\r\n");
     }
     if let Some(cseq) = request.header(Header::CSeq) {
-        w.put(b"CSeq: ").put(cseq).put(b"\r\n");
+        w.put(b"CSeq: ").copied(cseq).put(b"\r\n");
     }
 }
 
@@ -69,7 +69,7 @@ pub fn refuse(
     if let (Status::BAD_EXTENSION, Some(header)) = (refusal.status, refusal.header) {
         let mut separator = "Unsupported: ";
         for option in unsupported(request, header, supported) {
-            w.text(separator).put(option);
+            w.text(separator).copied(option);
             separator = ", ";
         }
         w.put(b"\r\n");
@@ -88,46 +88,39 @@ pub fn copy(w: &mut Writer<'_>, from: &Message<'_>, header: Header) {
 fn top_via(w: &mut Writer<'_>, line: &[u8], source: SocketAddr) {
     let first = crate::text::List::new(line).next().unwrap_or_default();
     let Some(via) = Via::read(first) else {
-        w.put(line);
+        w.copied(line);
         return;
     };
     let ip = source.ip().to_canonical();
     let asked = via.rport != Rport::Absent;
     let received = asked || via.host.ip() != Some(ip);
     if !received && via.received.is_none() {
-        w.put(line);
+        w.copied(line);
         return;
     }
     // Up to the parameters as it is, then one by one: a `received` that the sender wrote would be a lie or an echo.
     let params = via.params.rest().len();
-    w.put(first.get(..first.len().saturating_sub(params)).unwrap_or_default());
+    w.copied(first.get(..first.len().saturating_sub(params)).unwrap_or_default());
     params_with_source(w, via.params, source.port());
     if received {
         w.put(b";received=").ip(ip);
     }
     // The list's first item is trimmed at its end only by white space, so what follows it is found by the comma.
     if let Some(rest) = behind_first(line, first) {
-        w.put(rest);
+        w.copied(rest);
     }
 }
 
-fn params_with_source(w: &mut Writer<'_>, params: Params<'_>, port: u16) {
-    for param in params {
-        if param.is("received") {
-            continue;
-        }
-        w.put(b";").put(param.name);
+/// Each parameter as it was written, quotes and all: a branch that comes back in another form matches nothing.
+fn params_with_source(w: &mut Writer<'_>, mut params: Params<'_>, port: u16) {
+    loop {
+        let before = params.rest();
+        let Some(param) = params.next() else { return };
         if param.is("rport") {
-            w.put(b"=").number(u64::from(port));
-        } else if let Some(value) = param.value {
-            let bare =
-                value.iter().all(|&b| crate::text::is_token(b) || matches!(b, b'[' | b']' | b':')) && !value.is_empty();
-            if bare {
-                w.put(b"=").put(value);
-            } else {
-                // It stood in quotes, and its escapes are still there.
-                w.put(b"=\"").put(value).put(b"\"");
-            }
+            w.put(b";").put(param.name).put(b"=").number(u64::from(port));
+        } else if !param.is("received") {
+            let text = before.get(..before.len().saturating_sub(params.rest().len())).unwrap_or_default();
+            w.copied(crate::text::trim(text));
         }
     }
 }

@@ -171,7 +171,8 @@ fn protocol(value: &[u8]) -> Option<(Transport, &[u8])> {
             let [b'/', rest @ ..] = trim_start(rest) else { return None };
             let (version, rest) = split_token(trim_start(rest));
             let [b'/', rest @ ..] = trim_start(rest) else { return None };
-            if !name.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
+            // Any version: a request of another one is to be answered 505, along this Via (RFC 4475 section 3.1.2.16).
+            if !name.eq_ignore_ascii_case(b"SIP") || version.is_empty() {
                 return None;
             }
             split_token(trim_start(rest))
@@ -206,6 +207,12 @@ mod tests {
     }
 
     #[test]
+    fn another_version_is_read_so_that_it_can_be_answered_505() {
+        let v = via("SIP/7.0/UDP c.example.com;branch=z9hG4bKkdjuw");
+        assert_eq!((v.transport, v.branch), (Transport::Udp, Some(&b"z9hG4bKkdjuw"[..])));
+    }
+
+    #[test]
     fn ipv6_addresses_stand_in_brackets() {
         let v = via("SIP/2.0/TCP [2001:db8::9:1]:5060;received=[2001:db8::9:255];rport=5061");
         assert_eq!((v.host.text(), v.port), (&b"[2001:db8::9:1]"[..], Some(5060)));
@@ -219,7 +226,7 @@ mod tests {
             "SIP/2.0/UDP",
             "SIP/2.0/UDP ",
             "SIP/2.0 h",
-            "SIP/3.0/UDP h",
+            "SIP//UDP h",
             "HTTP/2.0/UDP h",
             "SIP/2.0/UDP h:99999",
             "SIP/2.0/UDP h:",
