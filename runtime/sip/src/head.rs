@@ -162,10 +162,13 @@ pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
     if start == bytes.len() {
         return (head, Some(RefusalReason::Empty));
     }
-    let Some(Line { end, next, clean }) = line(bytes, start) else {
+    // A start line is never folded: white space behind it belongs to a header line without a name.
+    let Some(feed) = memchr(b'\n', bytes.get(start..).unwrap_or_default()) else {
         return (head, Some(RefusalReason::StartLine));
     };
-    if !start_line(&mut head, bytes, start, end) {
+    let (feed, next) = (start + feed, start + feed + 1);
+    let clean = feed > start && bytes.get(feed - 1) == Some(&b'\r');
+    if !start_line(&mut head, bytes, start, feed - usize::from(clean)) {
         return (head, Some(RefusalReason::StartLine));
     }
     head.headers = next as u16;
