@@ -166,3 +166,105 @@ pub async fn interrupted() -> Result<&'static str, HostError> {
     })
     .await)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn wait(arbiter: &Arbiter) -> ArbiterEnd {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, arbiter.ended()).await.unwrap() })
+    }
+
+    /// Tells when it is dropped.
+    struct Flag(mpsc::Sender<&'static str>);
+    impl Drop for Flag {
+        fn drop(&mut self) {
+            let _ = self.0.send("dropped");
+        }
+    }
+
+    #[test]
+    fn it_runs_on_a_thread_of_its_name_with_an_arbiter_and_a_runtime() {
+        let (told, heard) = mpsc::channel();
+        let arbiter = Arbiter::spawn("test-named", move || {
+            let name = std::thread::current().name().unwrap().to_owned();
+            let has_arbiter = actix::Arbiter::try_current().is_some();
+            tokio::task::spawn_local(async move { told.send((name, has_arbiter)).unwrap() });
+        })
+        .unwrap();
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(("test-named".to_owned(), true)));
+        assert_eq!((arbiter.end(), arbiter.name()), (None, "test-named"));
+    }
+
+    #[test]
+    fn a_kill_drops_everything_before_its_end_is_told() {
+        let (told, heard) = mpsc::channel();
+        let (started, running) = mpsc::channel();
+        let arbiter = Arbiter::spawn("test-kill", move || {
+            let flag = Flag(told);
+            tokio::task::spawn_local(async move {
+                let _flag = flag;
+                started.send(()).unwrap();
+                std::future::pending::<()>().await;
+            });
+        })
+        .unwrap();
+        running.recv_timeout(PATIENCE).unwrap();
+        arbiter.kill();
+        assert_eq!(wait(&arbiter), ArbiterEnd::Killed);
+        assert_eq!(heard.try_recv(), Ok("dropped"));
+        assert!(!arbiter.run(|| ()), "nothing runs on a dead arbiter");
+    }
+
+    #[test]
+    fn a_stop_lets_the_farewell_run_and_waits_no_longer_than_it_may() {
+        let (told, heard) = mpsc::channel();
+        let polite = Arbiter::spawn("test-stop", || ()).unwrap();
+        polite.stop(PATIENCE, move || async move {
+            tokio::task::yield_now().await;
+            told.send("farewell").unwrap();
+        });
+        assert_eq!(wait(&polite), ArbiterEnd::Stopped);
+        assert_eq!(heard.try_recv(), Ok("farewell"));
+        let stubborn = Arbiter::spawn("test-stubborn", || ()).unwrap();
+        stubborn.stop(Duration::from_millis(1), std::future::pending);
+        assert_eq!(wait(&stubborn), ArbiterEnd::Stopped);
+    }
+
+    #[test]
+    fn a_start_that_panics_is_told() {
+        let arbiter = Arbiter::spawn("test-failing", || panic!("no configuration")).unwrap();
+        assert_eq!(wait(&arbiter), ArbiterEnd::Failed("no configuration".to_owned()));
+    }
+
+    #[test]
+    fn its_pulse_follows_what_it_has_time_for() {
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, running) = mpsc::channel();
+        let arbiter = Arbiter::spawn("test-pulse", || ()).unwrap();
+        let (pulse, now) = (arbiter.pulse(), Clock::system().now());
+        let later = |secs| now + Duration::from_secs(secs);
+        let proven = |at| {
+            let (done, wait) = mpsc::channel();
+            pulse.probe(at);
+            arbiter.run(move || done.send(()).unwrap());
+            wait.recv_timeout(PATIENCE).unwrap();
+        };
+        proven(later(10));
+        assert_eq!(pulse.silence(later(11)), Duration::from_secs(1));
+        arbiter.run(move || {
+            begun.send(()).unwrap();
+            let _ = held.recv();
+        });
+        running.recv_timeout(PATIENCE).unwrap();
+        pulse.probe(later(12));
+        assert_eq!(pulse.silence(later(13)), Duration::from_secs(3), "it is stuck");
+        drop(release);
+        proven(later(14));
+        assert!(pulse.silence(later(14)) <= Duration::from_secs(2), "it goes on");
+    }
+}

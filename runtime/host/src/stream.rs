@@ -50,8 +50,6 @@ pub struct StreamLimits {
     pub queue_bytes: usize,
     /// Bytes that wait to be written, all connections together.
     pub queue_bytes_total: usize,
-    /// Largest message, head and body, in bytes.
-    pub message_bytes: usize,
 }
 
 impl Default for StreamLimits {
@@ -64,7 +62,6 @@ impl Default for StreamLimits {
             write_deadline: Duration::from_secs(5),
             queue_bytes: 256 << 10,
             queue_bytes_total: 64 << 20,
-            message_bytes: 65_535,
         }
     }
 }

@@ -167,7 +167,7 @@ mod tests {
             "test-ticker",
             &waiting,
             move || flushed.send("flush").unwrap(),
-            move || drop(sender.send("tick")),
+            move || sender.send("tick").unwrap_or_default(),
         )
         .unwrap();
         assert_eq!(receiver.recv(), Ok("tick"), "nothing waited");

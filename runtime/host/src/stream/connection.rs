@@ -10,10 +10,13 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, Waker};
 use tandem_base::Time;
+use tandem_sip::framing::{Frame, Framer, Side};
 use tokio::net::TcpStream;
 
 /// Bytes read at a time, into a buffer that all connections share.
 pub(super) const READ_BYTES: usize = 16 << 10;
+/// Most keep-alives answered per read: more are a flood.
+const PONGS_PER_READ: usize = 8;
 /// Reads per turn before others get theirs.
 const READS_PER_TURN: usize = 4;
 
@@ -116,7 +119,7 @@ impl Connection {
 
     /// The task: until the connection ends, and why.
     pub(super) async fn serve(&self, table: &Table) -> CloseReason {
-        let mut cutter = Cutter::new(&table.limits);
+        let mut framer = Framer::new(Side::Server);
         poll_fn(|task| {
             let mut waker = self.waker.borrow_mut();
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
@@ -129,7 +132,7 @@ impl Connection {
             if let Err(reason) = self.write_on(table, task) {
                 return Poll::Ready(reason);
             }
-            match self.read_on(table, &mut cutter, task) {
+            match self.read_on(table, &mut framer, task) {
                 Ok(()) => Poll::Pending,
                 Err(reason) => Poll::Ready(reason),
             }
@@ -164,7 +167,7 @@ impl Connection {
     }
 
     /// Reads what is there, a few reads a turn, and hands on what is whole.
-    fn read_on(&self, table: &Table, cutter: &mut Cutter, task: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn read_on(&self, table: &Table, framer: &mut Framer, task: &mut Context<'_>) -> Result<(), CloseReason> {
         for _ in 0..READS_PER_TURN {
             match self.stream.poll_read_ready(task) {
                 Poll::Pending => return Ok(()),
@@ -179,7 +182,7 @@ impl Connection {
                 Err(_) => return Err(CloseReason::Broken),
             };
             self.last_in.set(table.clock.now());
-            let whole = cutter.cut(scratch.get(..read).unwrap_or_default());
+            let whole = cut(framer, scratch.get(..read).unwrap_or_default());
             drop(scratch);
             self.hand_on(table, whole)?;
         }
@@ -204,48 +207,30 @@ impl Connection {
     }
 }
 
-/// Most keep-alives answered per read: more are a flood.
-const PONGS_PER_READ: usize = 8;
-
 struct Cut {
     messages: Vec<Bytes>,
     pings: usize,
     broken: bool,
 }
 
-/// Cuts a byte stream into messages.
-struct Cutter {
-    buffer: Vec<u8>,
-    bound: usize,
-}
-
-impl Cutter {
-    const fn new(limits: &StreamLimits) -> Self {
-        Self { buffer: Vec::new(), bound: limits.message_bytes }
-    }
-    fn cut(&mut self, bytes: &[u8]) -> Cut {
-        self.buffer.extend_from_slice(bytes);
-        let mut cut = Cut { messages: Vec::new(), pings: 0, broken: false };
-        let mut rest = self.buffer.as_slice();
+/// Cuts what was read into whole messages and keep-alives; the framer keeps what is incomplete.
+fn cut(framer: &mut Framer, mut bytes: &[u8]) -> Cut {
+    let mut cut = Cut { messages: Vec::new(), pings: 0, broken: false };
+    while !bytes.is_empty() {
+        let taken = framer.push(bytes);
+        bytes = bytes.get(taken..).unwrap_or_default();
         loop {
-            if let Some(after) = rest.strip_prefix(b"\r\n\r\n") {
-                cut.pings = (cut.pings + 1).min(PONGS_PER_READ);
-                rest = after;
-                continue;
+            match framer.poll() {
+                Ok(Some(Frame::Message(message))) => cut.messages.push(Bytes::copy_from_slice(message)),
+                Ok(Some(Frame::Ping)) => cut.pings = (cut.pings + 1).min(PONGS_PER_READ),
+                Ok(Some(Frame::Pong)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    cut.broken = true;
+                    return cut;
+                }
             }
-            let Some(head) = rest.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4) else { break };
-            let text = String::from_utf8_lossy(rest.get(..head).unwrap_or_default()).to_ascii_lowercase();
-            let length = text.lines().find_map(|l| l.strip_prefix("content-length:").or_else(|| l.strip_prefix("l:")));
-            let Some(Ok(length)) = length.map(|l| l.trim().parse::<usize>()) else {
-                cut.broken = true;
-                break;
-            };
-            let Some((message, after)) = rest.split_at_checked(head.saturating_add(length)) else { break };
-            cut.messages.push(Bytes::copy_from_slice(message));
-            rest = after;
         }
-        cut.broken |= rest.len() > self.bound;
-        self.buffer = rest.to_vec();
-        cut
     }
+    cut
 }
