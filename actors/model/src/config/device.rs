@@ -15,7 +15,7 @@ pub const DEVICES_MAX: u64 = 2_000_000;
 /// Most lines of a device.
 pub const LINES_MAX: usize = 64;
 /// Most digits of a number in a series.
-pub const DIGITS_MAX: u8 = 18;
+pub(super) const DIGITS_MAX: u8 = 18;
 
 /// What kind of thing a device is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -18,7 +18,6 @@ pub enum Failback {
     #[default]
     Automatic,
     /// As soon as home is ready; a device with a call is told nothing before its end.
-    #[serde(alias = "at_idle")]
     AtIdle,
     /// When an operator says so.
     Manual,

@@ -9,9 +9,11 @@ mod device;
 mod device_pool;
 pub mod directory_number;
 mod group;
+mod identity;
 mod node;
 mod problem;
 mod read;
+mod report;
 mod settings;
 mod value;
 
