@@ -267,4 +267,21 @@ mod tests {
         proven(later(14));
         assert!(pulse.silence(later(14)) <= Duration::from_secs(2), "it goes on");
     }
+
+    #[test]
+    fn the_main_future_hears_a_signal() {
+        let heard = run_main(async {
+            let mut waiting = Box::pin(interrupted());
+            // The handlers are in place after the first poll.
+            std::future::poll_fn(|task| {
+                assert!(waiting.as_mut().poll(task).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            let id = std::process::id().to_string();
+            assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+            tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap()
+        });
+        assert_eq!(heard.unwrap(), "SIGTERM");
+    }
 }

@@ -5,9 +5,10 @@
 //! Its closures must only try to send: whoever is slow there delays every tick after it.
 
 use crate::error::HostError;
+use crate::supervise::contain;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -68,18 +69,19 @@ impl Ticker {
     ) -> Result<Self, HostError> {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, waiting) = (Arc::clone(&stop), waiting.clone());
-        let beats_per_tick = TICK_EVERY.as_millis() / FLUSH_EVERY.as_millis();
         let body = move || {
-            let mut beat = 0;
+            let mut next_tick = Instant::now() + TICK_EVERY;
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(FLUSH_EVERY);
+                // A panic in a closure must not silence the node: it would be taken for dead.
                 if waiting.take() {
-                    flush();
+                    let _ = contain(&mut flush);
                 }
-                beat += 1;
-                if beat >= beats_per_tick {
-                    beat = 0;
-                    tick();
+                let now = Instant::now();
+                if now >= next_tick {
+                    // Ticks that a busy machine swallowed are not made up for.
+                    next_tick = (next_tick + TICK_EVERY).max(now);
+                    let _ = contain(&mut tick);
                 }
             }
         };

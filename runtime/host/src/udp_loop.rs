@@ -31,7 +31,7 @@ const GAP_MAX_MICROS: u64 = 1_000;
 /// How often connections are looked over.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
-/// An actor that datagrams come to.
+/// An actor that datagrams come to. While it `wait`s for a future in its context nothing is received: it should not.
 pub trait Datagrams: Actor<Context = Context<Self>> {
     /// Messages came. Answers go into `out`.
     fn batch(&mut self, batch: &Received<'_>, now: Time, out: &mut Outbox);

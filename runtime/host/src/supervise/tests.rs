@@ -428,7 +428,8 @@ fn a_flood_from_another_thread_never_goes_over_the_bound() {
 
 #[test]
 fn an_arbiter_that_stands_still_is_reported_once_and_again_after_it_went_on() {
-    let jobs: Arc<std::sync::Mutex<Vec<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    type Jobs = std::sync::Mutex<Vec<Box<dyn FnOnce() + Send>>>;
+    let jobs: Arc<Jobs> = Arc::default();
     let queue = Arc::clone(&jobs);
     let pulse = Pulse::new(Time::ZERO, move |job| {
         queue.lock().unwrap().push(job);
