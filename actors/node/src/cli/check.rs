@@ -87,6 +87,7 @@ mod tests {
 name = "lab"
 [[node]]
 name = "CCM1"
+address = "127.0.0.1"
 [[group]]
 name = "G1"
 members = ["CCM1"]
@@ -124,11 +125,11 @@ group = "G1"
         let (text, done) = checked("wrong", Format::Table, &wrong);
         let failure = done.unwrap_err();
         assert_eq!((text.as_str(), failure.exit), ("", Exit::Failed));
-        assert!(failure.message.contains("cannot be used") && failure.message.contains(":11:"), "{failure}");
+        assert!(failure.message.contains("cannot be used") && failure.message.contains(":12:"), "{failure}");
         let (text, done) = checked("wrong-json", Format::Json, &wrong);
         let report: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(done.unwrap_err().exit, Exit::Failed);
-        assert_eq!((&report["good"], &report["problems"][0]["line"]), (&false.into(), &11.into()));
+        assert_eq!((&report["good"], &report["problems"][0]["line"]), (&false.into(), &12.into()));
     }
 
     #[test]
