@@ -149,6 +149,19 @@ fn the_best_of_the_returned_ones_is_chosen() {
 }
 
 #[test]
+fn of_two_that_are_ripe_at_once_the_better_one_is_chosen() {
+    let mut world = World::new(3, watchful(), 1);
+    world.registrars[0].life = Life::Closed;
+    world.registrars[1].life = Life::Closed;
+    world.give(PhoneInput::Start);
+    world.registrars.iter_mut().for_each(|r| r.life = Life::Up);
+    world.give(PhoneInput::Busy(true));
+    world.run(secs(600));
+    world.give(PhoneInput::Busy(false));
+    assert_eq!((world.phone.rank(), world.phone.counters().failbacks), (Some(Rank::HOME), 1));
+}
+
+#[test]
 fn a_busy_phone_waits_for_the_end_of_its_call() {
     let mut world = displaced(watchful());
     world.registrars[0].life = Life::Up;
