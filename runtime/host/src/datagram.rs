@@ -73,6 +73,33 @@ impl DatagramSocket {
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
     }
+    /// What the kernel granted of [`RECEIVE_BUFFER_BYTES`]: often less (`net.core.rmem_max`), so a program should say so at its start. The kernel
+    /// counts its own overhead too and tells twice what it took.
+    ///
+    /// # Errors
+    /// The kernel's, which no open socket has.
+    pub fn receive_buffer_bytes(&self) -> io::Result<usize> {
+        Ok(self.socket.recv_buffer_size()? / 2)
+    }
+    /// Datagrams the kernel dropped because the receive buffer was full, since the socket was opened (modulo 2^32); `None` where the kernel does
+    /// not tell.
+    pub fn kernel_drops(&self) -> Option<u32> {
+        const DROPS: usize = 8; // SK_MEMINFO_DROPS, linux/sock_diag.h
+        let mut values = [0_u32; DROPS + 1];
+        let mut length = size_of_val(&values) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes to an array of that size, both of which live here; any bytes are numbers.
+        let failed = unsafe {
+            libc::getsockopt(
+                self.descriptor(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                values.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let whole = length as usize == size_of_val(&values);
+        values.last().copied().filter(|_| failed == 0 && whole)
+    }
     fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
@@ -387,5 +414,27 @@ mod tests {
             }
         }
         assert_eq!(seen, (0..50).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_told() {
+        let open = || DatagramSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (from, to) = (open(), open());
+        assert_eq!(to.kernel_drops(), Some(0));
+        let granted = to.receive_buffer_bytes().unwrap();
+        assert!(granted > 0 && granted <= RECEIVE_BUFFER_BYTES);
+        let (mut tx, mut outbox) = (Tx::new(), Outbox::new());
+        let peer = Peer { addr: to.local_addr(), flow: Flow::Udp(0) };
+        // Nobody reads: a buffer holds less than its size in datagrams of 1 KiB.
+        let mut sent = 0;
+        while sent * 1_024 <= 2 * granted {
+            assert!(outbox.send(&[0; 1_024], peer));
+            sent += 1;
+            if outbox.full() {
+                tx.send(&from, 0, &outbox);
+                outbox.clear();
+            }
+        }
+        assert!(to.kernel_drops().is_some_and(|drops| drops > 0));
     }
 }
