@@ -15,6 +15,17 @@ fn displaced(settings: PhoneSettings) -> World {
     world
 }
 
+/// To the second in which a token is asked for, ten minutes at most.
+fn until_token(world: &mut World) {
+    for _ in 0..600 {
+        world.run(secs(1));
+        if world.count(0, Ask::Token) > 0 {
+            return;
+        }
+    }
+    panic!("no token was asked for: {:?}", world.asked());
+}
+
 #[test]
 fn the_standby_heartbeat_has_the_form_that_changes_no_binding() {
     let mut world = World::registered(3, watchful(), 1);
@@ -125,9 +136,7 @@ fn a_home_that_fails_in_the_doorway_leaves_the_phone_where_it_is() {
         let mut world = displaced(watchful());
         world.registrars[0].life = Life::Up;
         world.registrars[0].say(Ask::Register, answer);
-        while world.count(0, Ask::Token) == 0 {
-            world.run(secs(1));
-        }
+        until_token(&mut world);
         assert_eq!((world.count(0, Ask::Register), world.phone.registered_at()), (2, Some(address(1))), "{answer}");
         world.run(secs(300));
         assert_eq!((world.phone.registered_at(), world.phone.counters().failovers), (Some(address(0)), 0), "{answer}");
@@ -177,9 +186,7 @@ fn a_call_that_begins_while_the_token_is_asked_for_is_not_disturbed() {
     let mut world = displaced(watchful());
     world.registrars[0].life = Life::Up;
     world.registrars[0].say(Ask::Token, "100 Trying\r\n");
-    while world.count(0, Ask::Token) == 0 {
-        world.run(secs(1));
-    }
+    until_token(&mut world);
     world.give(PhoneInput::Busy(true));
     let granted = world
         .sent
