@@ -1,0 +1,265 @@
+//! The CallManager actor: one per node. It drives the cluster machine, keeps the node's own view of every other node, and tells the
+//! device host and the group supervisors what changed.
+//!
+//! Started by `tree`; talks to the link, the device host and the group supervisors. It decides nothing: verdicts come from `rules`,
+//! facts from the cluster machine.
+
+mod copies;
+mod membership;
+pub mod queries;
+
+use crate::counts::Counts;
+use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
+use crate::directory::Directory;
+use crate::group_supervisor::GroupSupervisor;
+use crate::journal::{Fact, Journal};
+use crate::locator::Locator;
+use crate::observe::ManagerMetrics;
+use crate::registration::Registration;
+use actix::{Actor, Context, Handler, Message, Supervised};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tandem_base::{NodeLife, Time};
+use tandem_cluster::link::{Link, LinkEvent};
+use tandem_cluster::{Cluster, Input, NodeState, Output};
+use tandem_host::clock::Clock;
+use tandem_host::supervise::Handle;
+use tandem_model::view::ClusterView;
+
+/// Orphaned rows looked at per tick, so that expiry never becomes a walk.
+const ORPHANS_PER_TICK: usize = 2_048;
+
+/// What a CallManager is given at its start.
+pub struct Parts {
+    /// This life of this node.
+    pub me: NodeLife,
+    /// Index of this node in the directory.
+    pub index: u16,
+    /// The configuration.
+    pub directory: Arc<Directory>,
+    /// Where devices are.
+    pub locator: Arc<Locator>,
+    /// What happened.
+    pub journal: Arc<Journal>,
+    /// The time.
+    pub clock: Clock,
+    /// The way to the peers.
+    pub link: Box<dyn Link>,
+    /// The cluster machine.
+    pub cluster: Cluster<Registration>,
+}
+
+/// See the module.
+pub struct CallManager {
+    pub(crate) me: NodeLife,
+    pub(crate) index: u16,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) locator: Arc<Locator>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) clock: Clock,
+    pub(crate) link: Box<dyn Link>,
+    pub(crate) cluster: Cluster<Registration>,
+    pub(crate) state: NodeState,
+    pub(crate) view: ClusterView,
+    /// When each node was last heard, kept beyond its death: the outage of its devices counts from there.
+    pub(crate) last_heard: BTreeMap<u16, Time>,
+    /// What the living nodes serve.
+    pub(crate) counts: Counts,
+    pub(crate) metrics: ManagerMetrics,
+    pub(crate) host: Option<Handle<DeviceHost>>,
+    pub(crate) groups: Vec<Handle<GroupSupervisor>>,
+}
+
+impl Actor for CallManager {
+    type Context = Context<Self>;
+}
+impl Supervised for CallManager {}
+
+impl CallManager {
+    /// A node's life begins. It serves nobody before its copies are complete.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { me, index, directory, locator, journal, clock, link, cluster } = parts;
+        let metrics = ManagerMetrics::new(&me.node, &directory);
+        let view = ClusterView::first(&me, directory.nodes.iter().cloned(), clock.now());
+        Self {
+            me,
+            index,
+            directory,
+            locator,
+            journal,
+            clock,
+            link,
+            cluster,
+            state: NodeState::Joining,
+            view,
+            last_heard: BTreeMap::new(),
+            counts: Counts::default(),
+            metrics,
+            host: None,
+            groups: Vec::new(),
+        }
+    }
+    /// This life.
+    pub fn me(&self) -> &NodeLife {
+        &self.me
+    }
+    /// One input to the cluster machine, and everything that follows from it.
+    fn feed(&mut self, input: Input<Registration>) {
+        let now = self.clock.now();
+        tandem_base::Machine::handle(&mut self.cluster, now, input);
+        self.drain(now);
+    }
+    fn drain(&mut self, now: Time) {
+        while let Some(output) = tandem_base::Machine::poll(&mut self.cluster) {
+            self.carry_out(now, output);
+        }
+    }
+    fn carry_out(&mut self, now: Time, output: Output<Registration>) {
+        match output {
+            Output::Send { to, lane, frame } => {
+                let taken = self.link.send(&to, lane, frame).is_ok();
+                self.metrics.sent(usize::from(taken), usize::from(!taken));
+            }
+            Output::Broadcast { lane, frame } => {
+                let taken = self.link.broadcast(lane, frame);
+                self.metrics.sent(taken, 0);
+            }
+            Output::NeedChunk { peer, ticket, cursor, limit } => {
+                self.tell_host(ReadChunk { peer, ticket, cursor, limit });
+            }
+            Output::Changed { owner, changes } => self.changed(&owner, changes),
+            Output::Orphaned { owner, rows } => self.orphaned(&owner, rows),
+            Output::InSync => self.tell_host(Settle),
+            Output::Forgotten { owner, rows } => self.forgotten(&owner, rows),
+            Output::Adoptable { clock_ahead_micros, rows, .. } => self.adopt(now, clock_ahead_micros, rows),
+            Output::Signal { .. } | Output::Asked { .. } | Output::Answered { .. } | Output::SignalFailed { .. } => {}
+            membership => self.member_changed(now, membership),
+        }
+    }
+    fn tell_host<M>(&self, message: M)
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        DeviceHost: Handler<M>,
+    {
+        if let Some(host) = &self.host {
+            // Its mailbox is bounded and counts what it refuses.
+            let _ = host.tell(message);
+        }
+    }
+    fn note(&self, kind: &'static str, cause: String, text: String) {
+        self.journal.push(self.clock.unix_millis(), self.index, Fact::Cluster { kind, group: None, cause, text });
+    }
+}
+
+// --- Introduce -------------------------------------------------------------------------------------------------------
+
+/// The other actors of the node, once they exist.
+pub struct Introduce {
+    /// The device host.
+    pub host: Handle<DeviceHost>,
+    /// One supervisor per group, in the order of the directory.
+    pub groups: Vec<Handle<GroupSupervisor>>,
+}
+impl Message for Introduce {
+    type Result = ();
+}
+impl Handler<Introduce> for CallManager {
+    type Result = ();
+    fn handle(&mut self, m: Introduce, _: &mut Context<Self>) {
+        self.host = Some(m.host);
+        self.groups = m.groups;
+        self.publish_view();
+        // A cluster of one is in sync with its first tick.
+        let now = self.clock.now();
+        tandem_base::Machine::tick(&mut self.cluster, now);
+        self.drain(now);
+    }
+}
+
+// --- FromLink --------------------------------------------------------------------------------------------------------
+
+/// The link has news; comes from another thread through the bounded mailbox.
+pub struct FromLink(pub LinkEvent);
+impl Message for FromLink {
+    type Result = ();
+}
+impl Handler<FromLink> for CallManager {
+    type Result = ();
+    fn handle(&mut self, m: FromLink, _: &mut Context<Self>) {
+        self.metrics.received();
+        self.feed(Input::Link(m.0));
+    }
+}
+
+// --- Tick ------------------------------------------------------------------------------------------------------------
+
+/// Every 100 ms, from the node's ticker.
+pub struct Tick;
+impl Message for Tick {
+    type Result = ();
+}
+impl Handler<Tick> for CallManager {
+    type Result = ();
+    fn handle(&mut self, _: Tick, _: &mut Context<Self>) {
+        let now = self.clock.now();
+        tandem_base::Machine::tick(&mut self.cluster, now);
+        self.drain(now);
+        for (owner, row) in self.cluster.expire_orphans(now, ORPHANS_PER_TICK) {
+            self.row_gone(&owner, &row);
+        }
+        self.metrics.observe(&self.cluster);
+    }
+}
+
+// --- OwnRows ---------------------------------------------------------------------------------------------------------
+
+/// The device host's rows changed.
+pub struct RowsChanged(pub Batch);
+impl Message for RowsChanged {
+    type Result = ();
+}
+impl Handler<RowsChanged> for CallManager {
+    type Result = ();
+    fn handle(&mut self, m: RowsChanged, _: &mut Context<Self>) {
+        self.feed(Input::OwnRows(m.0.rows));
+        for key in m.0.taken {
+            self.feed(Input::Drop { key: key.0 });
+        }
+    }
+}
+
+impl Handler<ChunkRead> for CallManager {
+    type Result = ();
+    fn handle(&mut self, m: ChunkRead, _: &mut Context<Self>) {
+        self.feed(Input::Chunk { peer: m.peer, ticket: m.ticket, rows: m.rows, next: m.next });
+    }
+}
+
+// --- Settled ---------------------------------------------------------------------------------------------------------
+
+/// The device host has taken up what it adopted: the node may serve.
+pub struct Settled;
+impl Message for Settled {
+    type Result = ();
+}
+impl Handler<Settled> for CallManager {
+    type Result = ();
+    fn handle(&mut self, _: Settled, _: &mut Context<Self>) {
+        self.enter(NodeState::InService);
+    }
+}
+
+// --- Drain --------------------------------------------------------------------------------------------------------
+
+/// The node is about to stop: it tells its peers.
+pub struct Drain;
+impl Message for Drain {
+    type Result = ();
+}
+impl Handler<Drain> for CallManager {
+    type Result = ();
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) {
+        self.enter(NodeState::Draining);
+    }
+}

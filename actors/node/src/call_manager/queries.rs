@@ -1,0 +1,76 @@
+//! What the console asks a CallManager: its view, its counts, the copies it holds of given devices. Bounded by the question.
+
+use super::CallManager;
+use crate::counts::Counts;
+use crate::locator::DeviceIndex;
+use crate::registration::Registration;
+use actix::{Context, Handler, Message};
+use tandem_base::{NodeLife, Time};
+use tandem_cluster::NodeState;
+use tandem_model::view::ClusterView;
+
+/// What a node sees, in numbers.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// Its view of all nodes.
+    pub view: ClusterView,
+    /// What the other living nodes serve.
+    pub counts: Counts,
+    /// Its own state.
+    pub state: NodeState,
+    /// Whether its copy of each living peer's rows is proven complete.
+    pub complete: bool,
+}
+/// Asks for an [`Overview`].
+pub struct Look;
+impl Message for Look {
+    type Result = Option<Overview>;
+}
+impl Handler<Look> for CallManager {
+    type Result = Option<Overview>;
+    fn handle(&mut self, _: Look, _: &mut Context<Self>) -> Self::Result {
+        Some(Overview {
+            view: self.view.clone(),
+            counts: self.counts.clone(),
+            state: self.state,
+            complete: self.cluster.divergent_peers() == 0,
+        })
+    }
+}
+
+/// A copy of another node's registration.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Who serves the device.
+    pub owner: NodeLife,
+    /// Whether that node is dead.
+    pub orphaned: bool,
+    /// The row.
+    pub row: Registration,
+    /// When it expires, on this node's clock.
+    pub expires: Option<Time>,
+}
+/// Asks for the newest copy of each of these devices.
+pub struct Copies(pub Vec<DeviceIndex>);
+impl Message for Copies {
+    type Result = Vec<Option<Copy>>;
+}
+impl Handler<Copies> for CallManager {
+    type Result = Vec<Option<Copy>>;
+    fn handle(&mut self, m: Copies, _: &mut Context<Self>) -> Self::Result {
+        m.0.iter().map(|d| self.copy_of(*d)).collect()
+    }
+}
+
+impl CallManager {
+    fn copy_of(&self, device: DeviceIndex) -> Option<Copy> {
+        let key = self.directory.key(device).0;
+        let found = self.cluster.get(key).max_by_key(|f| (!f.orphaned, f.row.0.stamp))?;
+        Some(Copy {
+            owner: found.owner.clone(),
+            orphaned: found.orphaned,
+            row: found.row.clone(),
+            expires: self.cluster.owner_time_to_local(found.owner, found.row.0.expires),
+        })
+    }
+}

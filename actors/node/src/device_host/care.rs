@@ -1,0 +1,265 @@
+//! What the CallManager tells its device host: claims of other nodes, rows to adopt, snapshots to read, the view, the time.
+
+use super::DeviceHost;
+use crate::call_manager::Settled;
+use crate::device::{Device, Traits};
+use crate::locator::DeviceIndex;
+use crate::observe::Happened;
+use crate::registration::Registration;
+use actix::{Context, Handler, Message};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tandem_base::{NodeLife, NodeName, Rank, Stamp, Time};
+use tandem_host::outbox::{Flow, Peer};
+use tandem_model::row::{RegisterReason, Transport};
+use tandem_model::view::{ClusterView, Service};
+use tandem_rules::registration::{self, newer};
+use tandem_sip::nonce::NcWindow;
+
+// --- Claims ----------------------------------------------------------------------------------------------------------
+
+/// Another node says that it serves a device that is registered here.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Which device.
+    pub device: DeviceIndex,
+    /// Who claims it.
+    pub owner: NodeLife,
+    /// When.
+    pub stamp: Stamp,
+    /// At which rank.
+    pub rank: Rank,
+}
+/// Claims of a batch of rows.
+pub struct Claims(pub Vec<Claim>);
+impl Message for Claims {
+    type Result = ();
+}
+impl Handler<Claims> for DeviceHost {
+    type Result = ();
+    /// One device has one registration: the newest wins, the loser drops its actor (DESIGN section 2).
+    fn handle(&mut self, m: Claims, _: &mut Context<Self>) {
+        let now = self.clock.now();
+        self.begin_turn();
+        for claim in m.0 {
+            // Whatever was seen counts as past: the next stamp given here is above it.
+            self.stamp = self.stamp.max(claim.stamp);
+            let Some(slot) = self.locator.slot(claim.device) else { continue };
+            let Some(device) = self.devices.get(slot) else { continue };
+            let theirs = registration::Claim {
+                stamp: claim.stamp,
+                incarnation: claim.owner.incarnation,
+                rank: claim.rank,
+                node: claim.owner.node.clone(),
+            };
+            let ours = registration::Claim {
+                stamp: device.stamp,
+                incarnation: self.me.incarnation,
+                rank: device.rank,
+                node: self.me.node.clone(),
+            };
+            if newer(&theirs, &ours) {
+                let why = if device.called_home != 0 && claim.rank < device.rank {
+                    Happened::CalledHome
+                } else {
+                    Happened::MovedAway
+                };
+                self.remove_device(now, slot, why);
+            }
+        }
+        self.flush_rows(now, true);
+    }
+}
+
+// --- Adopt -----------------------------------------------------------------------------------------------------------
+
+/// Registrations of an earlier life: device, local expiry second, row.
+pub struct Adopt(pub Vec<(DeviceIndex, u32, Registration)>);
+impl Message for Adopt {
+    type Result = ();
+}
+impl Handler<Adopt> for DeviceHost {
+    type Result = ();
+    fn handle(&mut self, m: Adopt, _: &mut Context<Self>) {
+        let now = self.clock.now();
+        self.begin_turn();
+        for (index, expires_at, row) in m.0 {
+            // A stream of the earlier life is gone, and so is whatever is registered again already.
+            if self.locator.slot(index).is_some() || row.0.transport == Transport::Tcp {
+                continue;
+            }
+            let Some(device) = self.revived(index, expires_at, &row) else { continue };
+            let (pool, rank) = (device.pool, device.rank);
+            let Ok(key) = self.devices.insert(device) else { break };
+            let slot = key.slot;
+            self.locator.set_slot(index, Some(slot));
+            if let Some(device) = self.devices.get_mut(slot) {
+                device.armed = self.wheel.arm(slot, expires_at);
+                self.rows.put(now, device, true);
+            }
+            self.count(pool, rank, true);
+            self.metrics.happened(Happened::Adopted);
+            self.note(index, Happened::Adopted, rank);
+        }
+        self.flush_rows(now, true);
+    }
+}
+
+impl DeviceHost {
+    /// The actor of a device as its row tells it.
+    fn revived(&self, index: DeviceIndex, expires_at: u32, row: &Registration) -> Option<Device> {
+        let row = &row.0;
+        let pool = self.directory.pool_of(index)?;
+        Some(Device {
+            call_id: row.call_id,
+            transaction: None,
+            row_hash: 0,
+            stamp: row.stamp,
+            cseq: row.cseq,
+            expires_at,
+            granted: expires_at.saturating_sub(Self::seconds(self.clock.now())),
+            answered: 0,
+            index,
+            armed: 0,
+            rank: row.rank,
+            reason: RegisterReason::Adopted.code(),
+            traits: Traits::default(),
+            busy: false,
+            called_home: 0,
+            nonces: NcWindow::taken_over(row.nonce.time, row.nonce.id, row.nonce.nc),
+            since: row.since,
+            group: self.directory.group_of(index)?,
+            pool,
+            peer: Peer { addr: row.source, flow: Flow::Udp(self.edge.socket_for(row.source)) },
+            contact: Arc::clone(&row.contact),
+            path: row.path.clone(),
+        })
+    }
+}
+
+// --- ReadChunk -------------------------------------------------------------------------------------------------------
+
+/// A peer wants a snapshot of this node's rows.
+pub struct ReadChunk {
+    /// For whom.
+    pub peer: NodeName,
+    /// To be repeated.
+    pub ticket: u64,
+    /// Where to go on: a slot number.
+    pub cursor: u64,
+    /// At most so many rows.
+    pub limit: usize,
+}
+/// The answer to [`ReadChunk`].
+pub struct ChunkRead {
+    /// As asked.
+    pub peer: NodeName,
+    /// As asked.
+    pub ticket: u64,
+    /// The rows.
+    pub rows: Vec<Registration>,
+    /// Where to go on.
+    pub next: Option<u64>,
+}
+impl Message for ReadChunk {
+    type Result = ();
+}
+impl Message for ChunkRead {
+    type Result = ();
+}
+impl Handler<ReadChunk> for DeviceHost {
+    type Result = ();
+    fn handle(&mut self, m: ReadChunk, _: &mut Context<Self>) {
+        // What changed before these rows were read goes first: the contract of the cluster machine.
+        self.flush_rows(self.clock.now(), true);
+        let start = u32::try_from(m.cursor).unwrap_or(u32::MAX);
+        let mut rows = Vec::with_capacity(m.limit);
+        let mut next = None;
+        for (slot, device) in self.devices.iter_from(start) {
+            if rows.len() >= m.limit {
+                next = Some(u64::from(slot));
+                break;
+            }
+            rows.push(self.rows.row(device));
+        }
+        let _ = self.manager.tell(ChunkRead { peer: m.peer, ticket: m.ticket, rows, next });
+    }
+}
+
+// --- ViewChanged -----------------------------------------------------------------------------------------------------
+
+/// What this node sees of the others now.
+pub struct ViewChanged {
+    /// The view.
+    pub view: Arc<ClusterView>,
+    /// When dead nodes were last heard.
+    pub last_heard: BTreeMap<u16, Time>,
+}
+impl Message for ViewChanged {
+    type Result = ();
+}
+impl Handler<ViewChanged> for DeviceHost {
+    type Result = ();
+    fn handle(&mut self, m: ViewChanged, _: &mut Context<Self>) {
+        self.service = m.view.nodes.get(&self.me.node).map_or(Service::Joining, |n| n.service);
+        self.view = m.view;
+        self.last_heard = m.last_heard;
+    }
+}
+
+// --- Settle ----------------------------------------------------------------------------------------------------------
+
+/// All copies are complete. What was adopted before has been handled by now, so its rows go first; then the node may serve.
+pub struct Settle;
+impl Message for Settle {
+    type Result = ();
+}
+impl Handler<Settle> for DeviceHost {
+    type Result = ();
+    fn handle(&mut self, _: Settle, _: &mut Context<Self>) {
+        self.flush_rows(self.clock.now(), true);
+        let _ = self.manager.tell_vital(Settled);
+    }
+}
+
+// --- HostTick --------------------------------------------------------------------------------------------------------
+
+/// From the node's ticker: rows wait, or 100 ms have passed.
+pub struct HostTick;
+impl Message for HostTick {
+    type Result = ();
+}
+impl Handler<HostTick> for DeviceHost {
+    type Result = ();
+    fn handle(&mut self, _: HostTick, _: &mut Context<Self>) {
+        let now = self.clock.now();
+        self.begin_turn();
+        self.turn_wheel(now);
+        self.edge.tick(now);
+        self.flush_rows(now, false);
+        let overloaded = self.overload.observe(now, self.own.queue_delay());
+        self.admission.set_overloaded(overloaded);
+        self.metrics.overload.set(if overloaded { 1.0 } else { 0.0 });
+        self.metrics.backlog.set(f64::from(self.admission.backlog(now)));
+        self.turn_in_memory(now);
+    }
+}
+
+impl DeviceHost {
+    /// Lets registrations expire that are due. A refresh wrote only its deadline; the wheel's entry looks when it fires.
+    pub(crate) fn turn_wheel(&mut self, now: Time) {
+        let second = Self::seconds(now);
+        while let Some((slot, at)) = self.wheel.pop_due(second) {
+            let Some(device) = self.devices.get_mut(slot) else { continue };
+            // The entry of a device that had this slot before, or of a deadline that came nearer since.
+            if device.armed != at {
+                continue;
+            }
+            if device.expires_at > second {
+                device.armed = self.wheel.arm(slot, device.expires_at);
+            } else {
+                self.remove_device(now, slot, Happened::Expired);
+            }
+        }
+    }
+}

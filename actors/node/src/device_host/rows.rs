@@ -1,0 +1,116 @@
+//! Gathers the rows that this node owns and hands them to the CallManager: 64 at a time, or at the end of a turn after 5 ms.
+//!
+//! Keeps the digest of the own set: the hash of the row last written stands in each slot. It must never walk the devices except for
+//! a snapshot, and then only a chunk at a time.
+
+use crate::device::Device;
+use crate::directory::Directory;
+use crate::registration::Registration;
+use std::sync::Arc;
+use tandem_base::{DeviceKey, Time};
+use tandem_cluster::{Digest, Op, OwnRows};
+use tandem_host::ticker::Waiting;
+use tandem_model::row::RegistrationRow;
+use tandem_model::timings::{FLUSH_AFTER, FLUSH_ROWS};
+
+/// Rows on their way to the CallManager.
+pub struct Rows {
+    directory: Arc<Directory>,
+    ops: Vec<Op<Registration>>,
+    taken: Vec<DeviceKey>,
+    first: Time,
+    digest: Digest,
+    scratch: Vec<u8>,
+    /// Set while rows wait: the node's ticker flushes them when traffic stops.
+    waiting: Waiting,
+}
+
+/// A full batch, and the devices in it that were not registered here before: their orphaned rows are taken over.
+#[derive(Debug)]
+pub struct Batch {
+    /// The changes and the digest after them.
+    pub rows: OwnRows<Registration>,
+    /// See the type.
+    pub taken: Vec<DeviceKey>,
+}
+
+impl Rows {
+    /// An empty own set; `waiting` is shared with the ticker.
+    pub fn new(directory: Arc<Directory>, waiting: Waiting) -> Self {
+        Self {
+            directory,
+            ops: Vec::with_capacity(FLUSH_ROWS),
+            taken: Vec::new(),
+            first: Time::ZERO,
+            digest: Digest::default(),
+            scratch: Vec::with_capacity(512),
+            waiting,
+        }
+    }
+    /// The row of a device as it stands.
+    pub fn row(&self, device: &Device) -> Registration {
+        Registration(RegistrationRow {
+            device: self.directory.key(device.index),
+            stamp: device.stamp,
+            since: device.since,
+            expires: u64::from(device.expires_at),
+            rank: device.rank,
+            transport: device.transport(),
+            source: device.peer.addr,
+            contact: Arc::clone(&device.contact),
+            path: device.path.clone(),
+            call_id: device.call_id,
+            cseq: device.cseq,
+            nonce: device.last_nonce(),
+            reason: device.reason,
+            ..RegistrationRow::default()
+        })
+    }
+    /// Writes the row of a device; `new` when it was not registered here before.
+    pub fn put(&mut self, now: Time, device: &mut Device, new: bool) {
+        let row = self.row(device);
+        self.scratch.clear();
+        let hash = row.0.hash_with(&mut self.scratch);
+        if !new {
+            self.digest.remove(device.row_hash);
+        } else {
+            self.taken.push(row.0.device);
+        }
+        self.digest.add(hash);
+        device.row_hash = hash;
+        self.push(now, Op::Put(row));
+    }
+    /// Writes that a device is no longer here.
+    pub fn remove(&mut self, now: Time, device: &Device) {
+        self.digest.remove(device.row_hash);
+        let key = self.directory.key(device.index).0;
+        self.push(now, Op::Remove { key });
+    }
+    fn push(&mut self, now: Time, op: Op<Registration>) {
+        if self.ops.is_empty() {
+            self.first = now;
+            self.waiting.set();
+        }
+        self.ops.push(op);
+    }
+    /// Whether the batch is full or old enough.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.ops.len() >= FLUSH_ROWS || (!self.ops.is_empty() && now.since(self.first) >= FLUSH_AFTER)
+    }
+    /// The gathered rows when the batch is full or old enough.
+    pub fn due(&mut self, now: Time) -> Option<Batch> {
+        if self.is_due(now) { self.take() } else { None }
+    }
+    /// The gathered rows, however few.
+    pub fn take(&mut self) -> Option<Batch> {
+        if self.ops.is_empty() {
+            return None;
+        }
+        let ops = std::mem::replace(&mut self.ops, Vec::with_capacity(FLUSH_ROWS));
+        Some(Batch { rows: OwnRows { ops, digest: self.digest }, taken: std::mem::take(&mut self.taken) })
+    }
+    /// The digest of the own set, for tests and invariants.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}

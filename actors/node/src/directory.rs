@@ -1,0 +1,257 @@
+//! The configuration compiled for speed: one compact record per device, shared by all nodes of a process and never changed in place.
+//!
+//! Texts live in one arena, records are found by dense index, names by hash. It must never be written on the hot path.
+
+use crate::locator::{Alias, Aliases, DeviceIndex};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tandem_base::{DeviceKey, DeviceName, DevicePoolName, GroupName, NodeName, Rank};
+use tandem_model::config::{Config, Credential, DeviceKind, DeviceSpec, Failback, Settings};
+use tandem_model::row::device_key_of;
+use tandem_sip::digest::{Ha1, Stored};
+
+/// A CallManager group, compiled.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: GroupName,
+    /// Its members as indexes into [`Directory::nodes`], best first.
+    pub members: Vec<u16>,
+    /// When its devices go home.
+    pub failback: Failback,
+    /// Devices that belong to it.
+    pub devices: u32,
+}
+
+/// A device pool, compiled.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: DevicePoolName,
+    /// Its group, as an index into [`Directory::groups`].
+    pub group: u16,
+    /// How long a returned node must be up and in sync before devices of this pool are called home.
+    pub monitor: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Text {
+    start: u32,
+    len: u8,
+}
+
+/// One device, apart from its texts.
+#[derive(Clone, Debug)]
+struct Record {
+    name: Text,
+    user: Text,
+    lines_start: u32,
+    lines: u8,
+    kind: DeviceKind,
+    pool: u16,
+    credentials: Stored,
+}
+
+/// See the module. Indexes handed out stay valid for its life.
+pub struct Directory {
+    /// Cluster name.
+    pub cluster: String,
+    /// Digest realm.
+    pub realm: String,
+    /// Hash of the configuration file.
+    pub revision: u64,
+    /// Nodes in the order of the file.
+    pub nodes: Vec<NodeName>,
+    /// Where each node takes SIP over UDP and over TCP, in the order of `nodes`.
+    pub addresses: Vec<[Vec<SocketAddr>; 2]>,
+    /// Which of them is the publisher.
+    pub publisher: u16,
+    /// Groups in the order of the file.
+    pub groups: Vec<Group>,
+    /// Pools in the order of the file.
+    pub pools: Vec<Pool>,
+    /// The configuration without its devices.
+    pub settings: Settings,
+    aliases: Aliases,
+    records: Vec<Record>,
+    texts: String,
+    lines: Vec<Text>,
+}
+
+impl Directory {
+    fn text(&self, text: Text) -> &str {
+        let start = text.start as usize;
+        self.texts.get(start..start + usize::from(text.len)).unwrap_or_default()
+    }
+    fn record(&self, device: DeviceIndex) -> Option<&Record> {
+        self.records.get(device.0 as usize)
+    }
+    fn keep(&mut self, text: &str) -> Text {
+        let start = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.texts.push_str(text);
+        Text { start, len: u8::try_from(text.len()).unwrap_or(u8::MAX) }
+    }
+    /// Compiles a configuration. Everything in it has been checked.
+    pub fn build(config: &Config) -> Self {
+        let index = |i: usize| u16::try_from(i).unwrap_or(u16::MAX);
+        let members = |names: &[NodeName]| names.iter().filter_map(|n| config.node_index(n)).map(index).collect();
+        let group = |g: &tandem_model::config::Group| Group {
+            name: g.name.clone(),
+            members: members(&g.members),
+            failback: g.failback,
+            devices: 0,
+        };
+        let pool = |(i, p): (usize, &tandem_model::config::DevicePool)| Pool {
+            name: p.name.clone(),
+            group: config.group_of_pool(index(i)).unwrap_or_default(),
+            monitor: p.connection_monitor.0,
+        };
+        let count = usize::try_from(config.device_count()).unwrap_or(usize::MAX).min(usize::from(u16::MAX) << 12);
+        let mut directory = Self {
+            cluster: config.cluster.name.clone(),
+            realm: config.cluster.realm().to_owned(),
+            revision: config.revision,
+            nodes: config.nodes.iter().map(|n| n.name.clone()).collect(),
+            addresses: config.nodes.iter().map(|n| [n.udp().collect(), n.tcp().collect()]).collect(),
+            publisher: index(config.publisher()),
+            groups: config.groups.iter().map(group).collect(),
+            pools: config.pools.iter().enumerate().map(pool).collect(),
+            settings: config.settings.clone(),
+            aliases: Aliases::new(count),
+            records: Vec::with_capacity(count),
+            texts: String::new(),
+            lines: Vec::new(),
+        };
+        for spec in config.devices() {
+            directory.add(&spec);
+        }
+        directory.texts.shrink_to_fit();
+        directory.lines.shrink_to_fit();
+        directory
+    }
+    fn add(&mut self, spec: &DeviceSpec<'_>) {
+        let index = DeviceIndex(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
+        let name = self.keep(&spec.name);
+        let user = if spec.user == spec.name { name } else { self.keep(&spec.user) };
+        let lines_start = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+        self.aliases.add(&spec.name, index);
+        self.aliases.add(&spec.user, index);
+        for line in spec.lines.iter() {
+            let text = self.keep(line.as_str());
+            self.lines.push(text);
+            self.aliases.add(line.as_str(), index);
+        }
+        let lines = u8::try_from(spec.lines.len()).unwrap_or(u8::MAX);
+        let credentials = self.stored(spec);
+        self.records.push(Record { name, user, lines_start, lines, kind: spec.kind, pool: spec.pool, credentials });
+        let group = self.pools.get(usize::from(spec.pool)).map(|p| usize::from(p.group));
+        if let Some(group) = group.and_then(|g| self.groups.get_mut(g)) {
+            group.devices += 1;
+        }
+    }
+    fn stored(&self, spec: &DeviceSpec<'_>) -> Stored {
+        match spec.credential {
+            Credential::None => Stored::UNKNOWN,
+            Credential::Password(password) => {
+                Stored::from_password(spec.user.as_bytes(), self.realm.as_bytes(), password.as_bytes())
+            }
+            Credential::Hashes { md5, sha256 } => Stored {
+                md5: md5.and_then(|h| Ha1::from_hex(h.as_bytes())),
+                sha256: sha256.and_then(|h| Ha1::from_hex(h.as_bytes())),
+            },
+        }
+    }
+
+    /// How many devices there are; their indexes are 0 to this.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+    /// Whether there is no device.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+    /// What a name, digest user or number stands for.
+    pub fn find(&self, text: &[u8]) -> Option<Alias> {
+        self.aliases.find(std::str::from_utf8(text).ok().map(device_key_of)?)
+    }
+    /// The device of a row.
+    pub fn find_key(&self, key: DeviceKey) -> Option<DeviceIndex> {
+        match self.aliases.find(key)? {
+            Alias::Device(device) => Some(device),
+            Alias::Shared => None,
+        }
+    }
+    /// The key of a device in rows.
+    pub fn key(&self, device: DeviceIndex) -> DeviceKey {
+        device_key_of(self.name_text(device))
+    }
+    /// Its name as text; empty for an index beyond the directory.
+    pub fn name_text(&self, device: DeviceIndex) -> &str {
+        self.record(device).map_or("", |r| self.text(r.name))
+    }
+    /// Its name.
+    pub fn name(&self, device: DeviceIndex) -> Option<DeviceName> {
+        DeviceName::new(self.name_text(device)).ok()
+    }
+    /// Its digest user.
+    pub fn user(&self, device: DeviceIndex) -> &str {
+        self.record(device).map_or("", |r| self.text(r.user))
+    }
+    /// Its stored hashes; nobody's for an index beyond the directory.
+    pub fn credentials(&self, device: DeviceIndex) -> Stored {
+        self.record(device).map_or(Stored::UNKNOWN, |r| r.credentials)
+    }
+    /// How long a nonce may be used, in seconds.
+    pub fn nonce_lifetime_secs(&self) -> u32 {
+        u32::try_from(self.settings.nonce_lifetime.0.as_secs()).unwrap_or(u32::MAX)
+    }
+    /// Its kind.
+    pub fn kind(&self, device: DeviceIndex) -> Option<DeviceKind> {
+        self.record(device).map(|r| r.kind)
+    }
+    /// Its pool.
+    pub fn pool_of(&self, device: DeviceIndex) -> Option<u16> {
+        self.record(device).map(|r| r.pool)
+    }
+    /// Its group.
+    pub fn group_of(&self, device: DeviceIndex) -> Option<u16> {
+        Some(self.pools.get(usize::from(self.pool_of(device)?))?.group)
+    }
+    /// Its directory numbers.
+    pub fn lines_of(&self, device: DeviceIndex) -> impl Iterator<Item = &str> + '_ {
+        let (start, count) = self.record(device).map_or((0, 0), |r| (r.lines_start as usize, usize::from(r.lines)));
+        self.lines.iter().skip(start).take(count).map(|t| self.text(*t))
+    }
+    /// Whether a number is one of its lines.
+    pub fn has_line(&self, device: DeviceIndex, number: &[u8]) -> bool {
+        self.lines_of(device).any(|l| l.as_bytes() == number)
+    }
+    /// The index of a node.
+    pub fn node_index(&self, node: &NodeName) -> Option<u16> {
+        self.nodes.iter().position(|n| n == node).and_then(|i| u16::try_from(i).ok())
+    }
+    /// Where a node takes SIP, in the address family and over the kind of transport given.
+    pub fn sip_address(&self, node: &NodeName, ipv4: bool, stream: bool) -> Option<SocketAddr> {
+        let [udp, tcp] = self.addresses.get(usize::from(self.node_index(node)?))?;
+        let list = if stream { tcp } else { udp };
+        list.iter().find(|a| a.is_ipv4() == ipv4).or(list.first()).copied()
+    }
+    /// The index of a group.
+    pub fn group_index(&self, group: &GroupName) -> Option<u16> {
+        self.groups.iter().position(|g| g.name == *group).and_then(|i| u16::try_from(i).ok())
+    }
+    /// The name of a node.
+    pub fn node(&self, index: u16) -> Option<&NodeName> {
+        self.nodes.get(usize::from(index))
+    }
+    /// The members of a group by name, best first.
+    pub fn members(&self, group: u16) -> Vec<NodeName> {
+        let members = self.groups.get(usize::from(group)).map_or(&[][..], |g| &g.members);
+        members.iter().filter_map(|m| self.node(*m).cloned()).collect()
+    }
+    /// The rank of a node in a group.
+    pub fn rank(&self, group: u16, node: u16) -> Option<Rank> {
+        let members = &self.groups.get(usize::from(group))?.members;
+        Rank::from_position(members.iter().position(|m| *m == node)?)
+    }
+}

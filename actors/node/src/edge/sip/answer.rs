@@ -1,0 +1,206 @@
+//! Writes answers. The 200 of a binding is a function of request and slot, so a retransmission gets the same bytes without any memory
+//! of messages; what must not be made twice is kept by the server transactions as wire bytes.
+
+use super::{ALLOW, Edge, Request, SUPPORTED};
+use crate::device::Device;
+use crate::device_host::DeviceHost;
+use crate::locator::DeviceIndex;
+use std::net::SocketAddr;
+use tandem_base::{NodeName, Time, UnixMillis};
+use tandem_host::outbox::{Flow, Outbox, Peer};
+use tandem_sip::digest::{Asker, challenge};
+use tandem_sip::{Message, Refusal, Status, Writer, refuse, response};
+
+/// Seconds between keepalives that an outbound phone over a stream should send (RFC 5626 section 4.4.1).
+const FLOW_TIMER_SECS: u64 = 120;
+/// Longest answer that does not fit a slot of the outbox.
+const LONG: usize = 8 * 1024;
+
+/// Writes into the next slot of the outbox, or into memory of its own when the answer is longer.
+fn emit(out: &mut Outbox, peer: Peer, write: impl Fn(&mut Writer<'_>)) {
+    let mut writer = Writer::new(out.slot());
+    write(&mut writer);
+    if let Ok(len) = writer.finish()
+        && out.push(len, peer)
+    {
+        return;
+    }
+    let mut long = vec![0; LONG];
+    let mut writer = Writer::new(&mut long);
+    write(&mut writer);
+    if let Some(bytes) = writer.finish().ok().and_then(|len| long.get(..len)) {
+        out.send(bytes, peer);
+    }
+}
+
+/// 200 with the binding of a device (RFC 3261 section 10.3 step 8).
+pub(super) fn bound(request: &Request<'_, '_>, device: &Device, out: &mut Outbox) {
+    emit(out, request.peer, |w| {
+        response(w, request.message, Status::OK, &request.tag, request.peer.addr);
+        w.put(b"Contact: <").text(&device.contact).put(b">;expires=").number(u64::from(device.granted)).put(b"\r\n");
+        if let Some(path) = &device.path {
+            w.line("Path", path.as_bytes());
+        }
+        if device.traits.outbound {
+            w.put(b"Require: outbound\r\n");
+            if device.traits.stream {
+                w.number_line("Flow-Timer", FLOW_TIMER_SECS);
+            }
+        }
+        w.date(UnixMillis(u64::from(device.answered) * 1_000));
+        w.end();
+    });
+}
+
+impl DeviceHost {
+    /// Unix second of this turn.
+    pub(crate) fn unix_seconds(&self) -> u32 {
+        UnixMillis(self.unix_millis).as_secs_u32()
+    }
+
+    fn simple(&self, request: &Request<'_, '_>, status: Status, out: &mut Outbox, more: impl Fn(&mut Writer<'_>)) {
+        emit(out, request.peer, |w| {
+            response(w, request.message, status, &request.tag, request.peer.addr);
+            more(w);
+            w.end();
+        });
+        self.metrics.responded(status.0);
+    }
+
+    /// An answer that is remembered until Timer J, because what it answers was done and must not be done again.
+    fn remembered(
+        &mut self,
+        now: Time,
+        request: &Request<'_, '_>,
+        status: Status,
+        out: &mut Outbox,
+        more: impl Fn(&mut Writer<'_>, UnixMillis),
+    ) {
+        let date = UnixMillis(self.unix_millis);
+        let reliable = matches!(request.peer.flow, Flow::Stream(_));
+        let Edge { scratch, seen, .. } = &mut self.edge;
+        let mut w = Writer::new(scratch);
+        response(&mut w, request.message, status, &request.tag, request.peer.addr);
+        more(&mut w, date);
+        w.end();
+        if let Some(bytes) = w.finish().ok().and_then(|len| scratch.get(..len)) {
+            out.send(bytes, request.peer);
+            seen.answer(now, request.key, reliable, bytes);
+        }
+        self.metrics.responded(status.0);
+    }
+
+    /// The answer to a message that could not be read or was refused by validation.
+    pub(super) fn refuse(&mut self, message: &Message<'_>, peer: Peer, refusal: &Refusal, out: &mut Outbox) {
+        let tag = self.edge.tag(message.call_id());
+        emit(out, peer, |w| refuse(w, message, refusal, SUPPORTED, &tag, peer.addr));
+        self.metrics.responded(refusal.status.0);
+    }
+    /// Status line and the headers every answer has.
+    pub(super) fn plain(&mut self, request: &Request<'_, '_>, status: Status, out: &mut Outbox) {
+        self.simple(request, status, out, |_| {});
+    }
+    /// 405 with what is allowed.
+    pub(super) fn not_allowed(&mut self, request: &Request<'_, '_>, out: &mut Outbox) {
+        self.simple(request, Status::METHOD_NOT_ALLOWED, out, |w| {
+            w.line("Allow", ALLOW);
+        });
+    }
+    /// 200 to OPTIONS (RFC 3261 section 11.2).
+    pub(super) fn answer_options(&mut self, request: &Request<'_, '_>, out: &mut Outbox) {
+        let date = UnixMillis(self.unix_millis);
+        self.simple(request, Status::OK, out, |w| {
+            w.line("Allow", ALLOW).line("Supported", b"path, outbound").date(date);
+        });
+    }
+    /// 401 with a fresh nonce; nothing is remembered of it.
+    pub(super) fn challenge(&mut self, request: &Request<'_, '_>, stale: bool, out: &mut Outbox) {
+        let unix = self.unix_seconds();
+        let nonce_time = self.nonce_time(request, unix);
+        let salt = self.edge.next_salt(self.random.next_u64());
+        let nonce = self.edge.nonces.issue(nonce_time, salt, self.directory.realm.as_bytes());
+        emit(out, request.peer, |w| {
+            response(w, request.message, Status::UNAUTHORIZED, &request.tag, request.peer.addr);
+            challenge(w, Asker::Server, &self.edge.algorithms, self.directory.realm.as_bytes(), &nonce, stale);
+            w.end();
+        });
+        self.metrics.responded(401);
+    }
+    /// A nonce is never older than the last one its device used: that one may come from a node whose clock runs ahead.
+    fn nonce_time(&self, request: &Request<'_, '_>, unix: u32) -> u32 {
+        let mut room = [0; 128];
+        let aor = super::read::aor(request.message, &mut room);
+        let Some(crate::locator::Alias::Device(device)) = self.directory.find(aor) else { return unix };
+        let here = self.locator.slot(device).and_then(|slot| self.devices.get(slot)).map(|d| d.nonces);
+        let window = here.or_else(|| self.locator.elsewhere(device).map(|e| e.nonces()));
+        window.map_or(unix, |w| w.next_nonce_time(unix))
+    }
+    /// 423 with the shortest time granted (section 10.3 step 7).
+    pub(super) fn too_brief(&mut self, request: &Request<'_, '_>, out: &mut Outbox) {
+        let least = u64::from(self.directory.settings.min_expires);
+        self.simple(request, Status::INTERVAL_TOO_BRIEF, out, |w| {
+            w.number_line("Min-Expires", least);
+        });
+    }
+    /// 200 without a binding.
+    pub(super) fn unbound(&mut self, now: Time, request: &Request<'_, '_>, out: &mut Outbox) {
+        self.remembered(now, request, Status::OK, out, |w, date| {
+            w.date(date);
+        });
+    }
+    /// 503: come back in so many seconds.
+    pub(super) fn later(&mut self, request: &Request<'_, '_>, seconds: u32, out: &mut Outbox) {
+        self.simple(request, Status::SERVICE_UNAVAILABLE, out, |w| {
+            w.number_line("Retry-After", u64::from(seconds));
+        });
+    }
+    /// 202 or 503 to a token request; remembered, because a token is counted.
+    pub(super) fn token_answer(&mut self, now: Time, request: &Request<'_, '_>, wait: Option<u32>, out: &mut Outbox) {
+        let status = if wait.is_some() { Status::SERVICE_UNAVAILABLE } else { Status::ACCEPTED };
+        self.remembered(now, request, status, out, |w, date| {
+            if let Some(seconds) = wait {
+                w.number_line("Retry-After", u64::from(seconds));
+            }
+            w.date(date);
+        });
+    }
+    /// 302: these nodes serve the device, best first.
+    pub(super) fn redirect(&mut self, request: &Request<'_, '_>, nodes: &[NodeName], out: &mut Outbox) {
+        let stream = matches!(request.peer.flow, Flow::Stream(_));
+        let found: Vec<SocketAddr> =
+            nodes.iter().filter_map(|n| self.directory.sip_address(n, request.peer.addr.is_ipv4(), stream)).collect();
+        if found.is_empty() {
+            return self.later(request, tandem_model::timings::JOINING_RETRY_SECS, out);
+        }
+        self.simple(request, Status::MOVED_TEMPORARILY, out, |w| {
+            for (addr, q) in found.iter().zip(["1.0", "0.9", "0.8"]) {
+                w.put(b"Contact: <sip:").addr(*addr);
+                w.put(if stream { b";transport=tcp>" } else { b";transport=udp>" }).put(b";q=").text(q).put(b"\r\n");
+            }
+        });
+    }
+    /// A heartbeat of a standby phone: 200 with Date, no binding touched.
+    pub(super) fn serve_heartbeat(
+        &mut self,
+        now: Time,
+        request: &Request<'_, '_>,
+        device: DeviceIndex,
+        out: &mut Outbox,
+    ) {
+        if let Some(answer) = self.refuses_heartbeat(now, device) {
+            return self.answer_register(now, request, &answer, out);
+        }
+        let date = UnixMillis(self.unix_millis);
+        self.simple(request, Status::OK, out, |w| {
+            w.date(date);
+        });
+    }
+}
+
+impl Edge {
+    /// Rises within a second, so that the nonce issued later is the newer one; its low bits are dice.
+    fn next_salt(&mut self, dice: u64) -> u32 {
+        self.salt = self.salt.wrapping_add(1 << 8) & !0xff;
+        self.salt | u32::try_from(dice & 0xff).unwrap_or(0)
+    }
+}

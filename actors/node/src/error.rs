@@ -1,0 +1,40 @@
+//! What can go wrong while a node or a process is started. What happens later is an event or a restart, not an error.
+
+use std::path::PathBuf;
+use tandem_base::NodeName;
+use tandem_cluster::ClusterError;
+use tandem_host::HostError;
+use tandem_host::link::AttachError;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A socket, a thread, a file.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The cluster's settings contradict each other.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The nodes of this process could not be connected.
+    #[error("the link of the node cannot be opened: {0}")]
+    Attach(#[from] AttachError),
+    /// The configuration has no such node.
+    #[error("the configuration has no node {0}")]
+    UnknownNode(NodeName),
+    /// The node's thread ended before it ran.
+    #[error("node {0} ended while it was being started")]
+    Start(NodeName),
+    /// The console cannot be started.
+    #[error(transparent)]
+    Console(#[from] tandem_console::ConsoleError),
+    /// A file of the state folder has something in it that cannot be.
+    #[error("{path} holds {found:?}, expected {expected}; remove the file to begin anew")]
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}

@@ -1,0 +1,189 @@
+//! The location table: name or number to device, device to where it is served. The one place that touches a DashMap.
+//!
+//! Every method copies its value out before it returns and none iterates: a guard held across an insert, an iteration or an await
+//! deadlocks. Keys are 128-bit hashes, so no text is stored or compared (two texts collide once in 2^128). The hash needs no secret key:
+//! only the configuration inserts, and whoever forges a look-up still has to pass the gate as the device found.
+
+#![expect(clippy::disallowed_types, reason = "this is the wrapper that the ban on DashMap points to")]
+
+use crate::registration::Registration;
+use dashmap::DashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU32, Ordering};
+use tandem_base::{DeviceKey, Incarnation, Stamp};
+use tandem_model::row::device_key_of;
+use tandem_sip::nonce::NcWindow;
+
+/// A device of the directory, dense from 0; means the same on every node of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceIndex(pub u32);
+
+/// What a name or number stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// Exactly one device.
+    Device(DeviceIndex),
+    /// A directory number on several devices (a shared line): the credentials tell which one it is.
+    Shared,
+}
+
+/// The keys are already hashes: take eight of their bytes as they are.
+#[derive(Default)]
+pub struct Passthrough(u64);
+impl Hasher for Passthrough {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u128(&mut self, n: u128) {
+        self.0 = (n >> 64) as u64 ^ n as u64;
+    }
+    fn write_u32(&mut self, n: u32) {
+        // Device indexes are dense: spread them over shards (upper bits) and buckets (lower bits).
+        self.0 = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn write_usize(&mut self, _: usize) {}
+}
+
+const SHARED: u32 = u32::MAX;
+const SHARDS: usize = 64;
+
+/// Names, digest users and directory numbers of all devices: one table per process.
+pub struct Aliases {
+    table: DashMap<DeviceKey, u32, BuildHasherDefault<Passthrough>>,
+}
+
+impl Aliases {
+    /// An empty table with room for `capacity` names.
+    pub fn new(capacity: usize) -> Self {
+        let table = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, BuildHasherDefault::default(), SHARDS);
+        Self { table }
+    }
+    /// What a name or number stands for.
+    pub fn find(&self, key: DeviceKey) -> Option<Alias> {
+        let index = *self.table.get(&key)?;
+        Some(if index == SHARED { Alias::Shared } else { Alias::Device(DeviceIndex(index)) })
+    }
+    /// Adds a name of a device; a name that another device has too becomes shared.
+    pub fn add(&self, text: &str, device: DeviceIndex) {
+        let key = device_key_of(text);
+        let held = self.table.get(&key).map(|v| *v);
+        match held {
+            None => {
+                self.table.insert(key, device.0);
+            }
+            Some(index) if index == device.0 => {}
+            Some(_) => {
+                self.table.insert(key, SHARED);
+            }
+        }
+    }
+    /// How many names are known.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+    /// Whether no name is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a node knows of a device that another node serves (or served last): enough to judge the next REGISTER here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Stamp of the newest registration known.
+    pub stamp: Stamp,
+    /// Call-ID hash and CSeq of it: a replay at another node is out of order here too.
+    pub call_id: u64,
+    /// See `call_id`.
+    pub cseq: u32,
+    /// Last accepted nonce: time, id, highest nc.
+    pub nonce: [u32; 3],
+    /// The owner, as an index into the directory's node list.
+    pub owner: u16,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+}
+
+impl Elsewhere {
+    /// From a row of node number `owner`.
+    pub fn of(owner: u16, incarnation: Incarnation, row: &Registration) -> Self {
+        let row = &row.0;
+        let nonce = row.nonce.into();
+        Self { stamp: row.stamp, call_id: row.call_id, cseq: row.cseq, nonce, owner, incarnation }
+    }
+    /// What is known of the nonces the device used: every count up to the highest is used.
+    pub fn nonces(&self) -> NcWindow {
+        let [time, id, nc] = self.nonce;
+        NcWindow::taken_over(time, id, nc)
+    }
+}
+
+const NOT_HERE: u32 = u32::MAX;
+
+/// One node's table of where devices are: here (slot), or elsewhere.
+pub struct Locator {
+    here: Box<[AtomicU32]>,
+    elsewhere: DashMap<u32, Elsewhere, BuildHasherDefault<Passthrough>>,
+}
+
+impl Locator {
+    /// For a directory of `devices` devices.
+    pub fn new(devices: usize) -> Self {
+        let here = (0..devices).map(|_| AtomicU32::new(NOT_HERE)).collect();
+        let elsewhere = DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS);
+        Self { here, elsewhere }
+    }
+    /// The slot of a device that is registered here.
+    pub fn slot(&self, device: DeviceIndex) -> Option<u32> {
+        let slot = self.here.get(device.0 as usize)?.load(Ordering::Relaxed);
+        (slot != NOT_HERE).then_some(slot)
+    }
+    /// Notes that a device is (`Some`) or is no more (`None`) registered here. Only the device host calls it.
+    pub fn set_slot(&self, device: DeviceIndex, slot: Option<u32>) {
+        if let Some(place) = self.here.get(device.0 as usize) {
+            place.store(slot.unwrap_or(NOT_HERE), Ordering::Relaxed);
+        }
+    }
+    /// What is known of a device's registration at another node.
+    pub fn elsewhere(&self, device: DeviceIndex) -> Option<Elsewhere> {
+        self.elsewhere.get(&device.0).map(|v| *v)
+    }
+    /// Notes or forgets a registration at another node. Only the CallManager calls it.
+    pub fn set_elsewhere(&self, device: DeviceIndex, place: Option<Elsewhere>) {
+        match place {
+            Some(place) => {
+                self.elsewhere.insert(device.0, place);
+            }
+            None => {
+                self.elsewhere.remove(&device.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_on_two_devices_is_shared_and_a_repeated_name_is_not() {
+        let aliases = Aliases::new(8);
+        aliases.add("1001", DeviceIndex(0));
+        aliases.add("1001", DeviceIndex(0));
+        assert_eq!(aliases.find(device_key_of("1001")), Some(Alias::Device(DeviceIndex(0))));
+        aliases.add("1001", DeviceIndex(1));
+        assert_eq!(aliases.find(device_key_of("1001")), Some(Alias::Shared));
+        assert_eq!(aliases.find(device_key_of("1002")), None);
+    }
+
+    #[test]
+    fn a_device_has_at_most_one_slot_here() {
+        let locator = Locator::new(2);
+        locator.set_slot(DeviceIndex(1), Some(7));
+        assert_eq!((locator.slot(DeviceIndex(1)), locator.slot(DeviceIndex(0))), (Some(7), None));
+        locator.set_slot(DeviceIndex(1), None);
+        assert_eq!(locator.slot(DeviceIndex(1)), None);
+        assert_eq!(locator.slot(DeviceIndex(9)), None, "an index beyond the directory is nobody");
+    }
+}

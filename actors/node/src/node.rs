@@ -1,0 +1,165 @@
+//! One life of one node in this process: its arbiter thread, its sockets, its link, its ticker, its tree.
+//!
+//! Production only; the simulator grows the same tree on its own thread.
+
+use crate::call_manager::{Drain, FromLink, Tick};
+use crate::device_host::{HostTick, Leave, Stream, Wire};
+use crate::directory::Directory;
+use crate::edge::sip::{Addresses, Secrets};
+use crate::error::NodeError;
+use crate::group_supervisor;
+use crate::journal::Journal;
+use crate::tree::{self, Handles};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_base::NodeLife;
+use tandem_host::arbiter::{Arbiter, ArbiterEnd};
+use tandem_host::clock::Clock;
+use tandem_host::datagram::DatagramSocket;
+use tandem_host::link::local::Hub;
+use tandem_host::random::Random;
+use tandem_host::stream::{Connections, StreamLimits};
+use tandem_host::supervise::Pulse;
+use tandem_host::ticker::{Ticker, Waiting};
+use tandem_model::timings::{ASK_REMOTE, DRAIN};
+
+/// Devices told to leave per round of a polite stop, and the pause between rounds.
+const LEAVE_PER_ROUND: usize = 500;
+const LEAVE_ROUND: Duration = Duration::from_millis(100);
+
+/// What a node is started with.
+pub struct Start {
+    /// This life.
+    pub me: NodeLife,
+    /// The configuration.
+    pub directory: Arc<Directory>,
+    /// The journal of the process.
+    pub journal: Arc<Journal>,
+    /// Secrets of the cluster.
+    pub secrets: Secrets,
+    /// The nodes of this process.
+    pub hub: Hub,
+    /// Called when a child of the tree gave up; from the node's own thread.
+    pub failed: Arc<dyn Fn(String) + Send + Sync>,
+}
+
+/// A node that runs.
+pub struct Node {
+    /// This life.
+    pub me: NodeLife,
+    /// Its actors.
+    pub handles: Handles,
+    arbiter: Arbiter,
+    _ticker: Ticker,
+}
+
+impl Node {
+    /// Binds the sockets, attaches to the hub and starts the tree on an arbiter of its own.
+    ///
+    /// # Errors
+    /// [`NodeError`]: a port is taken, the hub refuses, a thread cannot be started.
+    pub async fn start(start: Start) -> Result<Self, NodeError> {
+        let Start { me, directory, journal, secrets, hub, failed } = start;
+        let clock = Clock::system();
+        let index = directory.node_index(&me.node).ok_or_else(|| NodeError::UnknownNode(me.node.clone()))?;
+        let [udp, tcp] = directory.addresses.get(usize::from(index)).cloned().unwrap_or_default();
+        let sockets = udp.iter().map(|a| DatagramSocket::bind(*a)).collect::<Result<Vec<_>, _>>()?;
+        let random = Random::from_os()?;
+        let (handles, mailboxes) = tree::mailboxes(&me, &directory, clock);
+        let manager = handles.manager.clone();
+        let sink = Box::new(move |event| {
+            // Full counts as lost, as on any link: sequences and digests repair it.
+            let _ = manager.tell(FromLink(event));
+        });
+        let link = hub.attach(me.clone(), sink)?;
+        let rows_wait = Waiting::default();
+        let (ready, started) = tokio::sync::oneshot::channel();
+        let (mine, waiting, on_arbiter) = (me.clone(), rows_wait.clone(), handles.clone());
+        let limits = StreamLimits {
+            connections: directory.settings.tcp_connections as usize,
+            idle: directory.settings.tcp_idle.0,
+            write_deadline: directory.settings.tcp_write_timeout.0,
+            queue_bytes: directory.settings.tcp_queue_bytes as usize,
+            ..StreamLimits::default()
+        };
+        let arbiter = Arbiter::spawn(me.node.as_str(), move || {
+            let grown = || -> Result<(), NodeError> {
+                let host = on_arbiter.host.clone();
+                let deliver = Box::new(move |event| host.tell(Stream(event)).is_ok());
+                let connections = Connections::new(&mine.node, limits, clock, deliver);
+                for address in &tcp {
+                    connections.listen(*address)?;
+                }
+                let parts = tree::Parts {
+                    me: mine,
+                    directory,
+                    journal,
+                    clock,
+                    random,
+                    secrets,
+                    link: Box::new(link),
+                    addresses: Addresses { udp, tcp },
+                    wire: Wire::Sockets { udp: sockets, connections },
+                    rows_wait: waiting,
+                    failed: Rc::new(move |why| failed(why)),
+                };
+                tree::grow(parts, &on_arbiter, mailboxes)?;
+                Ok(())
+            };
+            // Whoever waited is gone only if the process ends.
+            let _ = ready.send(grown());
+        })?;
+        started.await.map_err(|_| NodeError::Start(me.node.clone()))??;
+        let ticker = Self::ticker(&me, &handles, &rows_wait)?;
+        Ok(Self { me, handles, arbiter, _ticker: ticker })
+    }
+
+    fn ticker(me: &NodeLife, handles: &Handles, rows_wait: &Waiting) -> Result<Ticker, NodeError> {
+        let (flush, beat) = (handles.host.clone(), handles.clone());
+        let name = format!("{}-tick", me.node);
+        let tick = move || tick(&beat);
+        Ok(Ticker::thread(&name, rows_wait, move || drop(flush.tell(HostTick)), tick)?)
+    }
+
+    /// Its progress.
+    pub fn pulse(&self) -> Pulse {
+        self.arbiter.pulse()
+    }
+    /// Ends it as a crash would: sockets close, peers get no word.
+    pub fn kill(&self) {
+        self.arbiter.kill();
+    }
+    /// Ends it in good order: peers are told, devices are sent elsewhere and waited for, then it stops.
+    pub async fn stop(&self) {
+        let _ = self.handles.manager.tell_vital(Drain);
+        let rounds = DRAIN.as_millis() / LEAVE_ROUND.as_millis();
+        for _ in 0..rounds {
+            match self.handles.host.ask(Leave { most: LEAVE_PER_ROUND }, ASK_REMOTE).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => tokio::time::sleep(LEAVE_ROUND).await,
+            }
+        }
+        self.arbiter.stop(Duration::from_millis(100), || async {});
+    }
+    /// Waits for its end.
+    pub async fn ended(&self) -> ArbiterEnd {
+        self.arbiter.ended().await
+    }
+    /// Whether it has ended.
+    pub fn end(&self) -> Option<ArbiterEnd> {
+        self.arbiter.end()
+    }
+}
+
+/// The beat of a node: its actors are told the time has moved on.
+pub fn tick(handles: &Handles) {
+    // A full mailbox misses a beat; the next one does its work.
+    let _ = handles.manager.tell(Tick);
+    let _ = handles.host.tell(HostTick);
+    for group in &handles.groups {
+        let _ = group.tell(group_supervisor::Tick);
+    }
+    handles.manager.stats();
+    handles.host.stats();
+}

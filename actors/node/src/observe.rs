@@ -1,0 +1,333 @@
+//! The metric handles of one node, made once: every label combination exists from the first scrape, and the hot path only adds.
+//!
+//! Names live in `tandem_base::metric`; labels are bounded sets. It must never be asked by device, number, call or address.
+
+use crate::directory::Directory;
+use metrics::{Counter, Gauge, Histogram};
+use tandem_base::metric::{self, Metric};
+use tandem_base::{NodeName, Rank};
+use tandem_cluster::{Cluster, Resync};
+use tandem_host::exporter::{counter, gauge, histogram};
+use tandem_model::view::{ClusterView, Service, Sight};
+
+/// What happened to a registration, and why: one series each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the table below says what each is")]
+pub enum Happened {
+    Registered,
+    Refreshed,
+    FailedOver,
+    FailedBack,
+    Moved,
+    Removed,
+    MovedAway,
+    Adopted,
+    CalledHome,
+    Drained,
+    ConnectionLost,
+    Contained,
+    Expired,
+    NotInGroup,
+    Forbidden,
+    Paced,
+    Overloaded,
+    Joining,
+    Draining,
+    TooBrief,
+    OutOfOrder,
+    ManyContacts,
+    Quarantined,
+    BadContact,
+}
+
+/// `event` and `reason` of each [`Happened`], in its order.
+const HAPPENED: [(Happened, &str, &str); 24] = [
+    (Happened::Registered, "register", "new"),
+    (Happened::Refreshed, "refresh", "refresh"),
+    (Happened::FailedOver, "reregister", "failover"),
+    (Happened::FailedBack, "reregister", "failback"),
+    (Happened::Moved, "reregister", "move"),
+    (Happened::Removed, "unregister", "device"),
+    (Happened::MovedAway, "unregister", "duplicate_registration"),
+    (Happened::Adopted, "register", "adopted"),
+    (Happened::CalledHome, "unregister", "fallback_initiated"),
+    (Happened::Drained, "unregister", "drain"),
+    (Happened::ConnectionLost, "unregister", "connection_lost"),
+    (Happened::Contained, "unregister", "actor_panic"),
+    (Happened::Expired, "expire", "keep_alive_timeout"),
+    (Happened::NotInGroup, "refused", "not_in_group"),
+    (Happened::Forbidden, "refused", "forbidden"),
+    (Happened::Paced, "refused", "paced"),
+    (Happened::Overloaded, "refused", "overload"),
+    (Happened::Joining, "refused", "joining"),
+    (Happened::Draining, "refused", "draining"),
+    (Happened::TooBrief, "refused", "too_brief"),
+    (Happened::OutOfOrder, "refused", "out_of_order"),
+    (Happened::ManyContacts, "refused", "multiple_contacts"),
+    (Happened::Quarantined, "refused", "quarantined"),
+    (Happened::BadContact, "refused", "bad_contact"),
+];
+
+impl Happened {
+    /// The `event` and `reason` of the metric and of the event log.
+    pub fn labels(self) -> (&'static str, &'static str) {
+        HAPPENED.get(self as usize).map_or(("", ""), |(_, event, reason)| (event, reason))
+    }
+    /// Each one, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        HAPPENED.iter().map(|(happened, _, _)| *happened)
+    }
+}
+
+/// Why credentials were wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// Unknown user or wrong password: the same on purpose.
+    Credentials,
+    /// A nonce that this cluster never made.
+    Forged,
+    /// A count that was used before.
+    Replay,
+    /// A parameter is missing, unknown or unreadable.
+    Malformed,
+}
+const AUTH_FAILURES: [&str; 4] = ["credentials", "forged_nonce", "replay", "malformed"];
+
+/// Methods that have a series of their own; all others are "other".
+pub const METHODS: [&str; 15] = [
+    "REGISTER",
+    "OPTIONS",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "REFER",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "MESSAGE",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+    "PUBLISH",
+    "other",
+];
+const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+/// The handles of a device host.
+pub struct HostMetrics {
+    happened: Vec<Counter>,
+    auth: Vec<Counter>,
+    requests: Vec<[Counter; 2]>,
+    responses: Vec<Counter>,
+    registrations: Vec<[Gauge; 3]>,
+    parse_errors: Vec<(&'static str, Counter)>,
+    /// Retransmissions answered from the transaction.
+    pub retransmissions: Counter,
+    /// See the metric list.
+    pub rows: Counter,
+    /// Per group: devices taken over.
+    pub failovers: Vec<Counter>,
+    /// Per group: devices that came home.
+    pub failbacks: Vec<Counter>,
+    /// Per group: devices called home.
+    pub called_home: Vec<Counter>,
+    /// Seconds without service at failover.
+    pub outage: Histogram,
+    /// See the metric list.
+    pub delayed: Counter,
+    /// See the metric list.
+    pub backlog: Gauge,
+    /// See the metric list.
+    pub overload: Gauge,
+    /// See the metric list.
+    pub panics: Counter,
+    /// See the metric list.
+    pub quarantined: Gauge,
+}
+
+impl HostMetrics {
+    /// Makes every series of node `node`; `parse_reasons` are the labels that the message layer may give.
+    pub fn new(node: &NodeName, directory: &Directory, parse_reasons: &[&'static str]) -> Self {
+        let node = node.as_str();
+        let per_group = |m: Metric| directory.groups.iter().map(|g| counter(&m, &[node, g.name.as_str()])).collect();
+        let ranks = |group: &str| Rank::ALL.map(|r| gauge(&metric::REGISTRATIONS, &[node, group, &r.to_string()]));
+        Self {
+            happened: HAPPENED
+                .iter()
+                .map(|(_, event, why)| counter(&metric::REGISTRATION_EVENTS, &[node, event, why]))
+                .collect(),
+            auth: AUTH_FAILURES.iter().map(|why| counter(&metric::AUTH_FAILURES, &[node, why])).collect(),
+            requests: METHODS
+                .iter()
+                .map(|m| TRANSPORTS.map(|t| counter(&metric::SIP_REQUESTS, &[node, m, t])))
+                .collect(),
+            responses: CLASSES.iter().map(|c| counter(&metric::SIP_RESPONSES, &[node, c])).collect(),
+            registrations: directory.groups.iter().map(|g| ranks(g.name.as_str())).collect(),
+            parse_errors: parse_reasons.iter().map(|r| (*r, counter(&metric::SIP_PARSE_ERRORS, &[node, r]))).collect(),
+            retransmissions: counter(&metric::SIP_RETRANSMISSIONS, &[node]),
+            rows: counter(&metric::REPLICATION_ROWS, &[node]),
+            failovers: per_group(metric::FAILOVERS),
+            failbacks: per_group(metric::FAILBACKS),
+            called_home: per_group(metric::FAILBACK_CALLED),
+            outage: histogram(&metric::FAILOVER_OUTAGE, &[node]),
+            delayed: counter(&metric::ADMISSION_DELAYED, &[node]),
+            backlog: gauge(&metric::ADMISSION_BACKLOG, &[node]),
+            overload: gauge(&metric::OVERLOAD_STATE, &[node]),
+            panics: counter(&metric::DEVICE_PANICS, &[node]),
+            quarantined: gauge(&metric::DEVICES_QUARANTINED, &[node]),
+        }
+    }
+    /// Counts a registration event.
+    pub fn happened(&self, what: Happened) {
+        if let Some(counter) = self.happened.get(what as usize) {
+            counter.increment(1);
+        }
+    }
+    /// Counts wrong credentials.
+    pub fn auth_failed(&self, why: AuthFailure) {
+        if let Some(counter) = self.auth.get(why as usize) {
+            counter.increment(1);
+        }
+    }
+    /// Counts a request; `method` is an index into [`METHODS`].
+    pub fn requested(&self, method: usize, stream: bool) {
+        if let Some([udp, tcp]) = self.requests.get(method.min(METHODS.len() - 1)) {
+            if stream { tcp.increment(1) } else { udp.increment(1) }
+        }
+    }
+    /// Counts a response by its class.
+    pub fn responded(&self, status: u16) {
+        if let Some(counter) = self.responses.get(usize::from(status / 100).saturating_sub(1)) {
+            counter.increment(1);
+        }
+    }
+    /// Counts a message that could not be read.
+    pub fn unreadable(&self, reason: &'static str) {
+        if let Some((_, counter)) = self.parse_errors.iter().find(|(r, _)| *r == reason) {
+            counter.increment(1);
+        }
+    }
+    /// Sets how many devices of a group are registered here at a rank.
+    pub fn registrations(&self, group: u16, rank: Rank, count: u32) {
+        if let Some(gauge) = self.registrations.get(usize::from(group)).and_then(|g| g.get(rank.position())) {
+            gauge.set(f64::from(count));
+        }
+    }
+    /// Sets every registration gauge to 0: the node is gone.
+    pub fn clear(&self) {
+        self.registrations.iter().flatten().for_each(|g| g.set(0.0));
+        self.backlog.set(0.0);
+        self.overload.set(0.0);
+    }
+}
+
+/// Says which version runs.
+pub fn build_info() {
+    gauge(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1.0);
+}
+/// A node is gone: it serves nobody.
+pub fn clear_registrations(node: &NodeName, directory: &Directory) {
+    for group in &directory.groups {
+        for rank in Rank::ALL {
+            gauge(&metric::REGISTRATIONS, &[node.as_str(), group.name.as_str(), &rank.to_string()]).set(0.0);
+        }
+    }
+}
+
+/// The handles of a CallManager.
+pub struct ManagerMetrics {
+    nodes: Vec<NodeName>,
+    me: NodeName,
+    links: Vec<[Gauge; 3]>,
+    members: [Gauge; 3],
+    state: [Gauge; 4],
+    frames_out: Counter,
+    frames_in: Counter,
+    dropped: Counter,
+    resyncs: [Counter; 3],
+    divergent: Gauge,
+}
+
+const SIGHTS: [Sight; 3] = [Sight::Up, Sight::Suspect, Sight::Down];
+const SERVICES: [Service; 4] = [Service::Stopped, Service::Joining, Service::InService, Service::Draining];
+
+impl ManagerMetrics {
+    /// Makes every series of node `me`.
+    pub fn new(me: &NodeName, directory: &Directory) -> Self {
+        let node = me.as_str();
+        let link = |peer: &NodeName| SIGHTS.map(|s| gauge(&metric::LINK_STATE, &[node, peer.as_str(), s.word()]));
+        Self {
+            nodes: directory.nodes.clone(),
+            me: me.clone(),
+            links: directory.nodes.iter().filter(|n| *n != me).map(link).collect(),
+            members: SIGHTS.map(|s| gauge(&metric::CLUSTER_MEMBERS, &[node, s.word()])),
+            state: SERVICES.map(|s| gauge(&metric::NODE_STATE, &[node, s.word()])),
+            frames_out: counter(&metric::LINK_FRAMES, &[node, "out"]),
+            frames_in: counter(&metric::LINK_FRAMES, &[node, "in"]),
+            dropped: counter(&metric::LINK_DROPPED, &[node]),
+            resyncs: [Resync::Gap, Resync::Digest, Resync::Join]
+                .map(|r| counter(&metric::REPLICATION_RESYNCS, &[node, &r.to_string()])),
+            divergent: gauge(&metric::REPLICATION_DIVERGENT, &[node]),
+        }
+    }
+    /// Frames given to the link and frames it refused.
+    pub fn sent(&self, taken: usize, refused: usize) {
+        self.frames_out.increment(taken as u64);
+        self.dropped.increment(refused as u64);
+    }
+    /// A frame or other news from the link.
+    pub fn received(&self) {
+        self.frames_in.increment(1);
+    }
+    /// An owner's rows are fetched anew.
+    pub fn resync(&self, why: Resync) {
+        if let Some(counter) = self.resyncs.get(why as usize) {
+            counter.increment(1);
+        }
+    }
+    /// Shows what the node sees.
+    pub fn view(&self, view: &ClusterView) {
+        let set = |gauges: &[Gauge], at: usize| {
+            gauges.iter().enumerate().for_each(|(i, g)| g.set(if i == at { 1.0 } else { 0.0 }));
+        };
+        let mut members = [0_u32; 3];
+        for (_, seen) in &view.nodes {
+            if let Some(n) = members.get_mut(seen.sight as usize) {
+                *n += 1;
+            }
+        }
+        self.members.iter().zip(members).for_each(|(g, n)| g.set(f64::from(n)));
+        for (peer, gauges) in self.nodes.iter().filter(|n| **n != self.me).zip(&self.links) {
+            set(gauges, view.nodes.get(peer).map_or(Sight::Down, |n| n.sight) as usize);
+        }
+        set(&self.state, view.nodes.get(&self.me).map_or(Service::Stopped, |n| n.service) as usize);
+    }
+    /// Shows what the cluster machine knows.
+    pub fn observe<R: tandem_cluster::Row>(&self, cluster: &Cluster<R>) {
+        self.divergent.set(f64::from(u32::try_from(cluster.divergent_peers()).unwrap_or(u32::MAX)));
+    }
+    /// The node is gone: it sees nobody and is stopped.
+    pub fn clear(&self) {
+        let all = |gauges: &[Gauge]| gauges.iter().for_each(|g| g.set(0.0));
+        self.links.iter().for_each(|l| all(l));
+        all(&self.members);
+        all(&self.state);
+        if let Some(stopped) = self.state.first() {
+            stopped.set(1.0);
+        }
+        self.divergent.set(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_events_is_in_the_order_of_the_enum() {
+        for (i, (happened, _, _)) in HAPPENED.iter().enumerate() {
+            assert_eq!(*happened as usize, i, "{happened:?}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! A process: the nodes of one configuration that run here, their start, stop, kill and death, and the console's questions about them.
+//!
+//! It decides nothing about devices; a node that gives up or stands still is killed and begins a new life, within bounds.
+
+use crate::directory::Directory;
+use crate::edge::sip::Secrets;
+use crate::error::NodeError;
+use crate::journal::{Fact, Journal};
+use crate::node::{Node, Start};
+use crate::observe::ManagerMetrics;
+use crate::state::StateFolder;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tandem_base::{Incarnation, NodeLife, NodeName, Time};
+use tandem_host::clock::Clock;
+use tandem_host::exporter::Exporter;
+use tandem_host::link::local::Hub;
+use tandem_host::supervise::StuckWatch;
+use tandem_model::config::Config;
+
+/// Unwanted deaths of a node within [`DEATHS_WITHIN`] after which it is not started again.
+const DEATHS_MAX: usize = 3;
+const DEATHS_WITHIN: Duration = Duration::from_secs(60);
+/// How often nodes are looked after.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// One node of this process, alive or not.
+#[derive(Default)]
+struct Slot {
+    node: Option<Arc<Node>>,
+    incarnation: Incarnation,
+    /// Whether it is meant to run.
+    wanted: bool,
+    draining: bool,
+    /// Set from the node's own thread when a child of its tree gave up.
+    failed: Arc<Mutex<Option<String>>>,
+    deaths: Vec<Time>,
+}
+
+/// See the module.
+pub struct Process {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) journal: Arc<Journal>,
+    clock: Clock,
+    secrets: Secrets,
+    hub: Hub,
+    state: StateFolder,
+    exporter: Exporter,
+    slots: Mutex<BTreeMap<NodeName, Slot>>,
+    /// One life-cycle command at a time.
+    changing: tokio::sync::Mutex<()>,
+    ending: AtomicBool,
+}
+
+impl Process {
+    /// A process for these nodes of a configuration; none runs yet.
+    ///
+    /// # Errors
+    /// [`NodeError`]: a node that is not in the configuration, a state folder that cannot be used.
+    pub fn new(config: &Config, nodes: &[NodeName], state: StateFolder) -> Result<Arc<Self>, NodeError> {
+        let exporter = Exporter::install()?;
+        let directory = Arc::new(Directory::build(config));
+        if let Some(unknown) = nodes.iter().find(|n| directory.node_index(n).is_none()) {
+            return Err(NodeError::UnknownNode(unknown.clone()));
+        }
+        let secret = match &config.cluster.secret {
+            Some(secret) => secret.reveal().to_owned(),
+            None => state.secret("nonce.secret")?,
+        };
+        let all = if nodes.is_empty() { directory.nodes.clone() } else { nodes.to_vec() };
+        crate::observe::build_info();
+        for node in &directory.nodes {
+            ManagerMetrics::new(node, &directory).clear();
+        }
+        Ok(Arc::new(Self {
+            journal: Arc::new(Journal::new(Arc::clone(&directory))),
+            directory,
+            clock: Clock::system(),
+            secrets: Secrets { nonce: secret.into_bytes() },
+            hub: Hub::new(),
+            state,
+            exporter,
+            slots: Mutex::new(all.into_iter().map(|n| (n, Slot::default())).collect()),
+            changing: tokio::sync::Mutex::new(()),
+            ending: AtomicBool::new(false),
+        }))
+    }
+    /// The state folder.
+    pub fn state(&self) -> &StateFolder {
+        &self.state
+    }
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeName, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The nodes that run, in order of name.
+    pub(crate) fn running(&self) -> Vec<Arc<Node>> {
+        self.lock().values().filter_map(|s| s.node.clone()).filter(|n| n.end().is_none()).collect()
+    }
+    pub(crate) fn note(&self, node: &NodeName, kind: &'static str, cause: &str, text: String) {
+        let index = self.directory.node_index(node).unwrap_or(u16::MAX);
+        let fact = Fact::Cluster { kind, group: None, cause: cause.to_owned(), text };
+        self.journal.push(self.clock.unix_millis(), index, fact);
+    }
+
+    /// Starts every node of this process.
+    ///
+    /// # Errors
+    /// The first that could not be started.
+    pub async fn start_all(&self) -> Result<(), NodeError> {
+        let names: Vec<_> = self.lock().keys().cloned().collect();
+        for name in names {
+            self.start(&name).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a new life of a node; one that runs goes on.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn start(&self, name: &NodeName) -> Result<Incarnation, NodeError> {
+        let _changing = self.changing.lock().await;
+        let failed = {
+            let slots = self.lock();
+            let slot = slots.get(name).ok_or_else(|| NodeError::UnknownNode(name.clone()))?;
+            if slot.node.as_ref().is_some_and(|n| n.end().is_none()) {
+                return Ok(slot.incarnation);
+            }
+            Arc::clone(&slot.failed)
+        };
+        let incarnation = self.state.next_life(name, self.clock)?;
+        let me = NodeLife { node: name.clone(), incarnation };
+        let report = Arc::clone(&failed);
+        let node = Node::start(Start {
+            me,
+            directory: Arc::clone(&self.directory),
+            journal: Arc::clone(&self.journal),
+            secrets: self.secrets.clone(),
+            hub: self.hub.clone(),
+            failed: Arc::new(move |why| *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(why)),
+        })
+        .await?;
+        *failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(slot) = self.lock().get_mut(name) {
+            slot.node = Some(Arc::new(node));
+            slot.incarnation = incarnation;
+            slot.wanted = true;
+            slot.draining = false;
+        }
+        self.note(name, "node_started", "start", format!("{name} begins life {incarnation}"));
+        Ok(incarnation)
+    }
+
+    /// Ends a node as a crash would.
+    ///
+    /// # Errors
+    /// [`NodeError::UnknownNode`].
+    pub async fn kill(&self, name: &NodeName) -> Result<Incarnation, NodeError> {
+        let _changing = self.changing.lock().await;
+        let (node, incarnation) = self.unwant(name)?;
+        if let Some(node) = node {
+            node.kill();
+            node.ended().await;
+            self.note(name, "node_killed", "operator", format!("{name} was killed"));
+        }
+        self.gone(name);
+        Ok(incarnation)
+    }
+
+    /// Ends a node in good order.
+    ///
+    /// # Errors
+    /// [`NodeError::UnknownNode`].
+    pub async fn stop(&self, name: &NodeName) -> Result<Incarnation, NodeError> {
+        let _changing = self.changing.lock().await;
+        let (node, incarnation) = self.unwant(name)?;
+        if let Some(node) = node {
+            if let Some(slot) = self.lock().get_mut(name) {
+                slot.draining = true;
+            }
+            node.stop().await;
+            node.ended().await;
+            self.note(name, "node_stopped", "operator", format!("{name} has stopped in good order"));
+        }
+        self.gone(name);
+        Ok(incarnation)
+    }
+
+    fn unwant(&self, name: &NodeName) -> Result<(Option<Arc<Node>>, Incarnation), NodeError> {
+        let mut slots = self.lock();
+        let slot = slots.get_mut(name).ok_or_else(|| NodeError::UnknownNode(name.clone()))?;
+        slot.wanted = false;
+        Ok((slot.node.clone().filter(|n| n.end().is_none()), slot.incarnation))
+    }
+
+    /// A node has ended: its gauges say so.
+    fn gone(&self, name: &NodeName) {
+        if let Some(slot) = self.lock().get_mut(name) {
+            slot.node = None;
+            slot.draining = false;
+        }
+        ManagerMetrics::new(name, &self.directory).clear();
+        crate::observe::clear_registrations(name, &self.directory);
+    }
+
+    /// Looks after the nodes until [`Process::end`]: a node that stands still or gave up is killed and begins a new life.
+    pub async fn watch(&self) {
+        let mut stuck = StuckWatch::default();
+        let mut watched: BTreeMap<NodeName, Incarnation> = BTreeMap::new();
+        while !self.ending.load(Ordering::Relaxed) {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let running = self.running();
+            watched.retain(|name, life| {
+                let lives = running.iter().any(|n| n.me.node == *name && n.me.incarnation == *life);
+                if !lives {
+                    stuck.forget(name.as_str());
+                }
+                lives
+            });
+            for node in &running {
+                if watched.insert(node.me.node.clone(), node.me.incarnation) != Some(node.me.incarnation) {
+                    stuck.watch(node.me.node.as_str(), node.pulse());
+                }
+            }
+            for found in stuck.check(self.clock.now()) {
+                if let Ok(name) = NodeName::new(&found.name) {
+                    self.bury(&name, format!("it stood still for {} ms", found.silence.as_millis()), false).await;
+                }
+            }
+            for (name, why) in self.fallen() {
+                self.bury(&name, why, true).await;
+            }
+        }
+    }
+
+    /// Nodes that are meant to run and do not, and why.
+    fn fallen(&self) -> Vec<(NodeName, String)> {
+        let slots = self.lock();
+        let fallen = slots.iter().filter(|(_, s)| s.wanted).filter_map(|(name, slot)| {
+            let failed = slot.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let ended = slot.node.as_ref().and_then(|n| n.end()).map(|end| format!("its thread ended: {end:?}"));
+            Some((name.clone(), failed.or(ended)?))
+        });
+        fallen.collect()
+    }
+
+    /// A node died that should not have: it is killed for good and, if that does not happen too often, begins a new life.
+    async fn bury(&self, name: &NodeName, why: String, can_end: bool) {
+        let now = self.clock.now();
+        let (node, again) = {
+            let mut slots = self.lock();
+            let Some(slot) = slots.get_mut(name) else { return };
+            slot.deaths.retain(|at| now.since(*at) < DEATHS_WITHIN);
+            slot.deaths.push(now);
+            let again = slot.deaths.len() <= DEATHS_MAX && !self.ending.load(Ordering::Relaxed);
+            slot.wanted = again;
+            (slot.node.take(), again)
+        };
+        if let Some(node) = node {
+            node.kill();
+            if can_end {
+                node.ended().await;
+            }
+        }
+        self.gone(name);
+        let next = if again { "a new life begins" } else { "it died too often and stays down" };
+        self.note(name, "node_died", "failure", format!("{name} died: {why}; {next}"));
+        if again && let Err(error) = self.start(name).await {
+            self.note(name, "node_start_failed", "failure", format!("{name} cannot be started: {error}"));
+        }
+    }
+
+    /// Ends all nodes, in good order when `politely`.
+    pub async fn end(&self, politely: bool) {
+        self.ending.store(true, Ordering::Relaxed);
+        let names: Vec<_> = self.lock().keys().cloned().collect();
+        for name in names {
+            let ended = if politely { self.stop(&name).await } else { self.kill(&name).await };
+            // The names are those of the slots.
+            let _ = ended;
+        }
+        self.state.remove_control();
+    }
+}
