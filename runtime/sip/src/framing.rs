@@ -132,7 +132,6 @@ impl Framer {
     }
 
     /// Line ends between messages. `None`: a message begins here.
-    #[expect(clippy::option_option, reason = "no message begins yet, and perhaps a keep-alive was seen")]
     fn line_ends(&mut self) -> Option<Option<Step>> {
         loop {
             match (self.side, self.head()) {

@@ -246,8 +246,9 @@ pub fn unsupported<'a>(message: &Message<'a>, header: Header, supported: &[&str]
 fn has_control_bytes(message: &Message<'_>) -> bool {
     let section = message.header_section();
     // Without an early way out, so that the compiler takes many bytes at a time.
-    let any =
-        section.iter().fold(false, |any, &b| any | (b < b' ' && b != b'\t' && b != b'\r' && b != b'\n') | (b == 0x7f));
+    let any = section
+        .iter()
+        .fold(false, |any, &b| any | ((b < b' ') & (b != b'\t') & (b != b'\r') & (b != b'\n')) | (b == 0x7f));
     // Each LF has its CR (`parse` saw to it), so one more CR is a bare one.
     let bare = memchr_iter(b'\r', section).count() != memchr_iter(b'\n', section).count();
     (any || bare) && control_outside_pairs(section)

@@ -126,7 +126,6 @@ impl<'a> AuthParams<'a> {
     }
 
     /// `None`: text that is no parameter. `Some(None)`: the end.
-    #[expect(clippy::type_complexity, clippy::option_option, reason = "a step of a reader that can fail")]
     pub(super) fn next(&mut self) -> Option<Option<(&'a [u8], &'a [u8])>> {
         let mut rest = trim_start(self.rest);
         // Empty list items are legal in an HTTP list, and a comma separates from the one before.
