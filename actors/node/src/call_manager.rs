@@ -19,6 +19,7 @@ use crate::registration::Registration;
 use actix::{Actor, Context, Handler, Message, Supervised};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::link::{Link, LinkEvent};
 use tandem_cluster::{Cluster, Input, NodeState, Output};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub link: Box<dyn Link>,
     /// The cluster machine.
     pub cluster: Cluster<Registration>,
+    /// Set while the node is in service.
+    pub serving: Arc<AtomicBool>,
 }
 
 /// See the module.
@@ -66,6 +69,7 @@ pub struct CallManager {
     /// What the living nodes serve.
     pub(crate) counts: Counts,
     pub(crate) metrics: ManagerMetrics,
+    pub(crate) serving: Arc<AtomicBool>,
     pub(crate) host: Option<Handle<DeviceHost>>,
     pub(crate) groups: Vec<Handle<GroupSupervisor>>,
 }
@@ -78,7 +82,7 @@ impl Supervised for CallManager {}
 impl CallManager {
     /// A node's life begins. It serves nobody before its copies are complete.
     pub fn new(parts: Parts) -> Self {
-        let Parts { me, index, directory, locator, journal, clock, link, cluster } = parts;
+        let Parts { me, index, directory, locator, journal, clock, link, cluster, serving } = parts;
         let metrics = ManagerMetrics::new(&me.node, &directory);
         let view = ClusterView::first(&me, directory.nodes.iter().cloned(), clock.now());
         Self {
@@ -95,6 +99,7 @@ impl CallManager {
             last_heard: BTreeMap::new(),
             counts: Counts::default(),
             metrics,
+            serving,
             host: None,
             groups: Vec::new(),
         }

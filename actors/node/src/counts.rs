@@ -36,6 +36,16 @@ impl Counts {
     pub fn iter(&self) -> impl Iterator<Item = (u16, u16, Rank, u32)> + '_ {
         self.by.iter().map(|(&(node, pool, rank), &n)| (node, pool, rank, n))
     }
+    /// Adds all of another table.
+    pub fn merge(&mut self, other: &Self) {
+        self.merge_where(other, |_| true);
+    }
+    /// Adds what another table has of the nodes that `which` picks.
+    pub fn merge_where(&mut self, other: &Self, which: impl Fn(u16) -> bool) {
+        for (&key, &n) in other.by.iter().filter(|((node, _, _), _)| which(*node)) {
+            *self.by.entry(key).or_default() += n;
+        }
+    }
     /// Forgets a node.
     pub fn clear_node(&mut self, node: u16) {
         self.by.retain(|&(n, _, _), _| n != node);

@@ -12,6 +12,7 @@ use crate::journal::Journal;
 use crate::tree::{self, Handles};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tandem_base::NodeLife;
 use tandem_host::arbiter::{Arbiter, ArbiterEnd};
@@ -51,6 +52,7 @@ pub struct Node {
     /// Its actors.
     pub handles: Handles,
     arbiter: Arbiter,
+    serving: Arc<AtomicBool>,
     _ticker: Ticker,
 }
 
@@ -74,6 +76,8 @@ impl Node {
         });
         let link = hub.attach(me.clone(), sink)?;
         let rows_wait = Waiting::default();
+        let serving = Arc::new(AtomicBool::new(false));
+        let shown = Arc::clone(&serving);
         let (ready, started) = tokio::sync::oneshot::channel();
         let (mine, waiting, on_arbiter) = (me.clone(), rows_wait.clone(), handles.clone());
         let limits = StreamLimits {
@@ -102,6 +106,7 @@ impl Node {
                     addresses: Addresses { udp, tcp },
                     wire: Wire::Sockets { udp: sockets, connections },
                     rows_wait: waiting,
+                    serving: shown,
                     failed: Rc::new(move |why| failed(why)),
                 };
                 tree::grow(parts, &on_arbiter, mailboxes)?;
@@ -112,7 +117,7 @@ impl Node {
         })?;
         started.await.map_err(|_| NodeError::Start(me.node.clone()))??;
         let ticker = Self::ticker(&me, &handles, &rows_wait)?;
-        Ok(Self { me, handles, arbiter, _ticker: ticker })
+        Ok(Self { me, handles, arbiter, serving, _ticker: ticker })
     }
 
     fn ticker(me: &NodeLife, handles: &Handles, rows_wait: &Waiting) -> Result<Ticker, NodeError> {
@@ -122,6 +127,10 @@ impl Node {
         Ok(Ticker::thread(&name, rows_wait, move || drop(flush.tell(HostTick)), tick)?)
     }
 
+    /// Whether it serves.
+    pub fn in_service(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
     /// Its progress.
     pub fn pulse(&self) -> Pulse {
         self.arbiter.pulse()

@@ -2,6 +2,10 @@
 //!
 //! It decides nothing about devices; a node that gives up or stands still is killed and begins a new life, within bounds.
 
+mod admin;
+mod devices;
+mod status;
+
 use crate::directory::Directory;
 use crate::edge::sip::Secrets;
 use crate::error::NodeError;
@@ -97,6 +101,22 @@ impl Process {
     /// The nodes that run, in order of name.
     pub(crate) fn running(&self) -> Vec<Arc<Node>> {
         self.lock().values().filter_map(|s| s.node.clone()).filter(|n| n.end().is_none()).collect()
+    }
+    /// Whether a node is one of this process, running or not.
+    fn is_here(&self, name: &NodeName) -> bool {
+        self.lock().contains_key(name)
+    }
+    /// The nodes of this process by name.
+    fn names(&self) -> Vec<NodeName> {
+        self.lock().keys().cloned().collect()
+    }
+    /// Whether a node that is meant to run does not.
+    fn is_failing(&self) -> bool {
+        self.lock().values().any(|s| s.wanted && s.node.as_ref().is_none_or(|n| n.end().is_some()))
+    }
+    /// The number of a node's newest life in this process; 0 before its first.
+    fn life_of(&self, name: &NodeName) -> Option<Incarnation> {
+        self.lock().get(name).map(|s| s.incarnation)
     }
     pub(crate) fn note(&self, node: &NodeName, kind: &'static str, cause: &str, text: String) {
         let index = self.directory.node_index(node).unwrap_or(u16::MAX);

@@ -19,6 +19,7 @@ use crate::locator::Locator;
 use crate::registration::Registration;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::link::Link;
@@ -85,6 +86,8 @@ pub struct Parts {
     pub wire: device_host::Wire,
     /// Set while rows wait to be flushed.
     pub rows_wait: Waiting,
+    /// Set while the node is in service, for whoever may not wait for an answer.
+    pub serving: Arc<AtomicBool>,
     /// Told once when a child gave up: the node has to die.
     pub failed: Rc<dyn Fn(String)>,
 }
@@ -94,7 +97,7 @@ pub struct Parts {
 /// # Errors
 /// [`ClusterError`] when the cluster's settings contradict each other.
 pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tree, ClusterError> {
-    let Parts { me, directory, journal, clock, mut random, secrets, link, addresses, wire, rows_wait, failed } = parts;
+    let Parts { me, directory, journal, clock, mut random, secrets, link, addresses, wire, rows_wait, serving, failed } = parts;
     let index = directory.node_index(&me.node).unwrap_or_default();
     let locator = Arc::new(Locator::new(directory.len()));
     let cluster = cluster_machine(&me, &directory, clock.now())?;
@@ -113,6 +116,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         clock,
         link,
         cluster,
+        serving,
     };
     let keep = Keep::new(mailboxes.manager).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || CallManager::new(manager))));

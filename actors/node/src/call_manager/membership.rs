@@ -90,6 +90,7 @@ impl CallManager {
             return;
         }
         self.state = state;
+        self.serving.store(state == NodeState::InService, std::sync::atomic::Ordering::Relaxed);
         let me = self.me.node.clone();
         self.feed(Input::State(state));
         self.serves(self.clock.now(), &me, service(state));
