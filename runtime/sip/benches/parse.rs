@@ -3,6 +3,8 @@
 //! The request is the 528-byte one that the published figures were measured with. Figures are for comparison within one
 //! sitting on one machine; nothing here asserts a time.
 
+#![expect(missing_docs, reason = "the group is made by a macro")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use tandem_sip::{Header, Message, Status, Writer, headers::has_option, response, validate_request};

@@ -8,6 +8,8 @@ use memchr::{memchr2, memchr3};
 
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
+const URI: u8 = 4;
+const HOST: u8 = 8;
 
 /// What each byte may be part of.
 const CLASS: [u8; 256] = {
@@ -20,15 +22,17 @@ const CLASS: [u8; 256] = {
         // Unquoted parameter values are tokens and hosts; what phones put there beyond that is harmless unless it is
         // a separator of the layer above.
         let value = b > b' ' && b != 0x7f && !matches!(b, b'"' | b',' | b';' | b'<' | b'>');
-        #[expect(clippy::indexing_slicing, reason = "constant evaluation, i < 256")]
-        {
-            table[i] = if token {
-                TOKEN | VALUE
-            } else if value {
-                VALUE
-            } else {
-                0
-            };
+        // Between angle brackets anything goes but white space, controls, quotes and brackets.
+        let uri = b > b' ' && b != 0x7f && !matches!(b, b'"' | b'<' | b'>');
+        let host = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        let classes = [(token, TOKEN), (token || value, VALUE), (uri, URI), (host, HOST)];
+        let mut j = 0usize;
+        while j < classes.len() {
+            #[expect(clippy::indexing_slicing, reason = "constant evaluation, i < 256, j < 4")]
+            if classes[j].0 {
+                table[i] |= classes[j].1;
+            }
+            j += 1;
         }
         i += 1;
     }
@@ -36,13 +40,27 @@ const CLASS: [u8; 256] = {
 };
 
 #[expect(clippy::indexing_slicing, reason = "a byte indexes a table of 256")]
+#[inline]
 fn class(b: u8) -> u8 {
     CLASS[b as usize]
 }
 
 /// A character of `token` (RFC 3261 section 25.1).
+#[inline]
 pub(crate) fn is_token(b: u8) -> bool {
     class(b) & TOKEN != 0
+}
+
+/// A character that may stand in a URI between angle brackets. Tolerant: what is no separator does no harm.
+#[inline]
+pub(crate) fn is_uri(b: u8) -> bool {
+    class(b) & URI != 0
+}
+
+/// A character of a host name or an IPv4 address; underscores too, because they exist.
+#[inline]
+pub(crate) fn is_host(b: u8) -> bool {
+    class(b) & HOST != 0
 }
 
 /// Whether the whole text is a token of at least one character.
@@ -56,6 +74,7 @@ pub(crate) fn is_lws(b: u8) -> bool {
 }
 
 /// Without white space in front.
+#[inline]
 pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = text {
         text = rest;
@@ -64,6 +83,7 @@ pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
 }
 
 /// Without white space at the end.
+#[inline]
 pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
         text = rest;
@@ -72,11 +92,13 @@ pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
 }
 
 /// Without white space around it.
+#[inline]
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
     trim_end(trim_start(text))
 }
 
 /// Cuts off the longest prefix whose bytes satisfy `f`.
+#[inline]
 pub(crate) fn split_while(text: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     let n = text.iter().position(|&b| !f(b)).unwrap_or(text.len());
     text.split_at_checked(n).unwrap_or((text, &[]))
@@ -104,9 +126,13 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
+    // Nineteen digits always fit, and nearly all numbers are shorter.
+    let fits = text.len() <= 19;
     text.iter().try_fold(0u64, |n, &b| {
-        let digit = b.wrapping_sub(b'0');
-        (digit < 10).then(|| n.saturating_mul(10).saturating_add(u64::from(digit)))
+        let digit = u64::from(b.wrapping_sub(b'0'));
+        let next =
+            if fits { n.wrapping_mul(10).wrapping_add(digit) } else { n.saturating_mul(10).saturating_add(digit) };
+        (digit < 10).then_some(next)
     })
 }
 

@@ -3,7 +3,7 @@
 //! Comparing and hashing users goes through their escapes (`%6a` is `j`), because a phone and its provisioning need not
 //! write them alike. It never resolves a name: what is no address is the resolver's business.
 
-use crate::text::{decimal, is_lws, trim};
+use crate::text::{decimal, is_host, is_uri, split_while, trim, trim_start};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use memchr::memchr;
 
@@ -41,8 +41,7 @@ impl<'a> Host<'a> {
                 {
                     return Some(Self::V4(text, ip));
                 }
-                let legal = text.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-                legal.then_some(Self::Name(text))
+                text.iter().all(|&b| is_host(b)).then_some(Self::Name(text))
             }
         }
     }
@@ -75,31 +74,32 @@ impl<'a> Host<'a> {
 
 /// Four numbers from 0 to 255 of at most three digits.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0u8; 4];
-    let mut parts = text.split(|&b| b == b'.');
-    for octet in &mut octets {
-        let part = parts.next().filter(|p| p.len() <= 3)?;
-        *octet = u8::try_from(decimal(part)?).ok()?;
+    let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0, 0);
+    for &b in text {
+        match b {
+            b'0'..=b'9' if digits < 3 => (octet, digits) = (octet * 10 + u32::from(b - b'0'), digits + 1),
+            b'.' if digits > 0 && octet < 256 && dots < 3 => {
+                (address, octet, digits, dots) = (address << 8 | octet, 0, 0, dots + 1);
+            }
+            _ => return None,
+        }
     }
-    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+    (digits > 0 && octet < 256 && dots == 3).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 
 /// `host[:port]` with white space around it and around the colon, as in sent-by.
 pub(crate) fn split_host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
     let text = trim(text);
-    let from = match text {
-        [b'[', ..] => memchr(b']', text)?,
-        _ => 0,
+    let (host, rest) = match text {
+        [b'[', ..] => text.split_at_checked(memchr(b']', text)? + 1)?,
+        _ => split_while(text, is_host),
     };
-    let (host, port) = match memchr(b':', text.get(from..)?) {
-        Some(colon) => (text.get(..from + colon)?, Some(text.get(from + colon + 1..)?)),
-        None => (text, None),
+    let port = match trim_start(rest) {
+        [] => None,
+        [b':', digits @ ..] => Some(decimal(trim_start(digits)).and_then(|n| u16::try_from(n).ok())?),
+        _ => return None,
     };
-    let port = match port {
-        Some(digits) => Some(decimal(trim(digits)).and_then(|n| u16::try_from(n).ok())?),
-        None => None,
-    };
-    Some((Host::read(trim(host))?, port))
+    Some((Host::read(host)?, port))
 }
 
 /// Whether the text begins with a scheme and a colon and has something behind it.
@@ -151,11 +151,8 @@ impl<'a> SipUri<'a> {
         {
             return None;
         }
-        if rest.iter().any(|&b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f)) {
-            return None;
-        }
-        // The user may hold semicolons, question marks and slashes (RFC 4475 section 3.1.1.9), but no `@` unescaped.
-        let (user, password, rest) = match memchr(b'@', rest) {
+        let marks = Marks::of(rest)?;
+        let (user, password, rest) = match marks.at {
             None => (None, None, rest),
             Some(at) => {
                 let info = rest.get(..at)?;
@@ -169,16 +166,12 @@ impl<'a> SipUri<'a> {
                 (Some(user), password, rest.get(at + 1..)?)
             }
         };
-        let end = rest.iter().position(|&b| matches!(b, b';' | b'?')).unwrap_or(rest.len());
-        let (host_port, rest) = rest.split_at_checked(end)?;
+        let (host_port, rest) = rest.split_at_checked(marks.host)?;
         let (host, port) = split_host_port(host_port)?;
-        let (params, headers) = match memchr(b'?', rest) {
+        let (params, headers) = match marks.question {
             Some(mark) => (rest.get(..mark)?, rest.get(mark + 1..)),
             None => (rest, None),
         };
-        if params.contains(&b'@') || headers.is_some_and(|h| h.contains(&b'@')) {
-            return None;
-        }
         Some(Self { secure, user, password, host, port, params, headers })
     }
 
@@ -233,6 +226,36 @@ impl<'a> SipUri<'a> {
             n += 1;
         }
         out.get(..n)
+    }
+}
+
+/// Where the parts of a SIP URI behind its scheme are separated.
+struct Marks {
+    /// The `@`.
+    at: Option<usize>,
+    /// Length of host and port.
+    host: usize,
+    /// The `?`, counted from the end of host and port.
+    question: Option<usize>,
+}
+
+impl Marks {
+    /// One pass. `None` for a byte that no URI may hold, and for a second `@`: the user may hold semicolons, question marks
+    /// and slashes (RFC 4475 section 3.1.1.9), but no `@`, and nor may what is behind the host.
+    fn of(rest: &[u8]) -> Option<Self> {
+        let (mut at, mut start, mut end, mut question) = (None, 0, None, None);
+        for (i, &b) in rest.iter().enumerate() {
+            match b {
+                b'@' if at.is_some() => return None,
+                b'@' => (at, start, end, question) = (Some(i), i + 1, None, None),
+                b';' => end = end.or(Some(i)),
+                b'?' => (end, question) = (end.or(Some(i)), question.or(Some(i))),
+                _ if is_uri(b) => {}
+                _ => return None,
+            }
+        }
+        let end = end.unwrap_or(rest.len());
+        Some(Self { at, host: end - start, question: question.map(|q| q - end) })
     }
 }
 
@@ -301,7 +324,7 @@ impl Iterator for Unescaped<'_> {
 
 /// Whether the text is what a URI may consist of at all: something, and no white space, brackets, quotes or controls.
 pub(crate) fn is_clean(uri: &[u8]) -> bool {
-    !uri.is_empty() && !uri.iter().any(|&b| is_lws(b) || b < b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
+    !uri.is_empty() && uri.iter().all(|&b| is_uri(b))
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ const SINGLE: u32 = {
 fn address(message: &Message<'_>, header: Header, reason: RefusalReason) -> Result<(), Refusal> {
     let refusal = Refusal::bad(reason, header);
     let addr = message.header(header).and_then(NameAddr::read).ok_or(refusal)?;
-    if is_sip(addr.uri) && addr.sip_uri().is_none() { Err(refusal) } else { Ok(()) }
+    if addr.sip_uri().is_none() && is_sip(addr.uri) { Err(refusal) } else { Ok(()) }
 }
 
 fn is_sip(uri: &[u8]) -> bool {
@@ -189,16 +189,13 @@ fn cseq<'a>(message: &Message<'a>) -> Result<CSeq<'a>, Refusal> {
 
 fn request_uri(message: &Message<'_>) -> Result<(), Refusal> {
     let text = message.request_uri();
-    let (true, Some((scheme, rest))) = (uri::is_clean(text), uri::scheme(text)) else {
+    // Headers have no meaning in a Request-URI and are forbidden there (section 19.1.1, table 1).
+    if let Some(SipUri { headers: None, .. }) = SipUri::read(text) {
+        return Ok(());
+    }
+    let (true, false, Some((scheme, rest))) = (uri::is_clean(text), is_sip(text), uri::scheme(text)) else {
         return Err(RefusalReason::RequestUri.into());
     };
-    if is_sip(text) {
-        // Headers have no meaning in a Request-URI and are forbidden there (section 19.1.1, table 1).
-        return match SipUri::read(text) {
-            Some(SipUri { headers: None, .. }) => Ok(()),
-            _ => Err(RefusalReason::RequestUri.into()),
-        };
-    }
     match scheme.eq_ignore_ascii_case(b"tel") {
         true if !rest.is_empty() => Ok(()),
         true => Err(RefusalReason::RequestUri.into()),
@@ -211,7 +208,7 @@ fn contacts(message: &Message<'_>) -> Result<(), Refusal> {
     for value in message.headers(Header::Contact) {
         match Contact::read(value) {
             Some(Contact::Star) => stars += 1,
-            Some(Contact::Binding(b)) if !is_sip(b.uri()) || b.sip_uri().is_some() => addresses += 1,
+            Some(Contact::Binding(b)) if b.sip_uri().is_some() || !is_sip(b.uri()) => addresses += 1,
             _ => return Err(Refusal::bad(RefusalReason::Contact, Header::Contact)),
         }
     }

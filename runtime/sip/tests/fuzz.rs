@@ -1,6 +1,13 @@
 //! Nothing panics and nothing reads beyond the message: random bytes, every truncation, and random edits of good messages go
 //! through the parser, all readers, validation, the writers and the framer. Failing inputs are kept by proptest.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the verdict"
+)]
+
 use proptest::prelude::*;
 use tandem_sip::headers::{self, challenges, tokens};
 use tandem_sip::text::{List, Params, unescaped};

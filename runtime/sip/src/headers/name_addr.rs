@@ -1,8 +1,8 @@
 //! From, To and everything else of the shape `"Display" <uri>;params` or `uri;params` (RFC 3261 section 20.10).
 
-use crate::text::{NotAParam, Params, is_lws, split_quoted, split_while, trim, trim_start};
+use crate::text::{NotAParam, Params, is_lws, is_uri, split_quoted, split_while, trim, trim_start};
 use crate::uri::{self, SipUri};
-use memchr::{memchr, memchr3};
+use memchr::memchr3;
 
 /// A name-addr or addr-spec with the parameters behind it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,10 @@ impl<'a> NameAddr<'a> {
 /// Display name, URI, parameters.
 fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let value = trim_start(value);
+    if let [b'<', behind @ ..] = value {
+        let (uri, params) = bracketed(behind)?;
+        return Some((&[], uri, params));
+    }
     if let [b'"', behind @ ..] = value {
         let (display, behind) = split_quoted(behind)?;
         let [b'<', behind @ ..] = trim_start(behind) else { return None };
@@ -73,10 +77,9 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// What follows `<`: the URI, and what is behind `>`.
 fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let close = memchr(b'>', text)?;
-    let uri = text.get(..close)?;
-    let clean = !uri.iter().any(|&b| b <= b' ' || matches!(b, b'<' | b'"' | 0x7f));
-    clean.then_some((uri, text.get(close + 1..)?))
+    let (uri, rest) = split_while(text, is_uri);
+    let [b'>', params @ ..] = rest else { return None };
+    Some((uri, params))
 }
 
 #[cfg(test)]
