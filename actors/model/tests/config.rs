@@ -3,6 +3,7 @@
 //! What is told about the invalid files stands beside them; `TANDEM_BLESS=1` writes it anew, for a person to read before it is committed.
 
 #![expect(clippy::disallowed_methods, reason = "a test may read and write its own expectations")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "all of this file is test code")]
 
 use tandem_model::config::{Algorithm, Config, Credential, DeviceKind, Failback, json_schema};
 

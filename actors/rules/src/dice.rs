@@ -3,7 +3,7 @@
 /// A number from 0 to `most`, both possible, that `random` picks evenly.
 pub(crate) fn up_to(most: u64, random: u64) -> u64 {
     // The upper half of the product: even, without a division (Lemire); `most + 1` cannot overflow in 128 bits.
-    let scaled = u128::from(random) * (u128::from(most) + 1) >> 64;
+    let scaled = (u128::from(random) * (u128::from(most) + 1)) >> 64;
     u64::try_from(scaled).unwrap_or(most)
 }
 

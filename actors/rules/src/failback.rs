@@ -110,9 +110,10 @@ pub struct PoolHere<'a> {
     pub name: &'a DevicePoolName,
     /// Its connection monitor duration.
     pub monitor: Duration,
-    /// Its devices here without a call.
+    /// Its devices here without a call. Those that were called lately may be in it: whoever calls leaves them out
+    /// ([`tandem_model::timings::CALL_HOME_AGAIN_SECS`]) and gives their share of the pace back.
     pub idle: u64,
-    /// Its devices here with a call.
+    /// Its devices here with a call, likewise.
     pub busy: u64,
 }
 
@@ -137,7 +138,8 @@ impl FailbackPlan {
     }
 }
 
-/// Whom the node `view.me` calls home now. `pace` is the node's: what the plan allows is taken from it.
+/// Whom the node `view.me` calls home now. `pace` is the node's: what the plan allows is taken from it; who calls fewer gives the rest
+/// back ([`Pace::give_back`]).
 pub fn plan_failback(group: &GroupHere<'_>, view: &ClusterView, now: Time, pace: &mut Pace) -> FailbackPlan {
     let mut plan = FailbackPlan::default();
     let (mut idle, mut busy) = (0u64, 0u64);

@@ -10,3 +10,5 @@ pub mod placement;
 pub mod registration;
 
 mod dice;
+#[cfg(test)]
+mod scene;

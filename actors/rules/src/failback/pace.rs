@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tandem_base::Time;
 
-/// A pace per second, without saving up more than a fifth of a second's worth: a stream, not bursts. One per node, not per group.
+/// A pace per second that saves up no more than half a second's worth: a stream, not bursts. The node's, or a group's share of it.
 #[derive(Clone, Debug)]
 pub struct Pace {
     per_second: u64,
@@ -21,8 +21,7 @@ impl Pace {
     }
     fn count(&mut self, now: Time) {
         let micros = u64::try_from(now.since(self.counted).as_micros()).unwrap_or(u64::MAX);
-        let most = (self.per_second * ONE / 5).max(ONE);
-        self.saved = self.saved.saturating_add(micros.saturating_mul(self.per_second)).min(most);
+        self.saved = self.saved.saturating_add(micros.saturating_mul(self.per_second)).min(self.most());
         self.counted = self.counted.max(now);
     }
     /// Takes up to `wanted` that are due by now; returns how many.
@@ -31,6 +30,13 @@ impl Pace {
         let taken = u32::try_from(self.saved / ONE).unwrap_or(u32::MAX).min(wanted);
         self.saved = self.saved.saturating_sub(u64::from(taken) * ONE);
         taken
+    }
+    /// Gives back what was taken and not used.
+    pub fn give_back(&mut self, unused: u32) {
+        self.saved = self.saved.saturating_add(u64::from(unused) * ONE).min(self.most());
+    }
+    fn most(&self) -> u64 {
+        (self.per_second * ONE / 2).max(ONE)
     }
     /// How long until the next one is due.
     pub fn next(&mut self, now: Time) -> Duration {
