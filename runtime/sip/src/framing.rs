@@ -8,7 +8,6 @@ use crate::error::FrameError;
 use crate::head::{self, Kind};
 use crate::header::Header;
 use crate::headers::content_length;
-use crate::message::Message;
 use memchr::memmem;
 
 /// Longest message, header section and body together.
@@ -227,15 +226,6 @@ pub fn datagram(bytes: &[u8]) -> Datagram<'_> {
             Some(_) => Datagram::Foreign,
         },
     }
-}
-
-/// Reads the message that a [`Frame::Message`] or [`Datagram::Message`] holds; the same as [`Message::parse`].
-///
-/// # Errors
-/// Bytes that are no message.
-#[expect(clippy::result_large_err, reason = "both sides are the same plain copy on the stack")]
-pub fn read(bytes: &[u8]) -> Result<Message<'_>, crate::Malformed<'_>> {
-    Message::parse(bytes)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! SIP messages, transactions and digest authentication, sans-IO: bytes in, bytes and verdicts out.
 //!
 //! A [`Message`] borrows the bytes of a datagram or a stream's frame and knows where its headers lie; [`headers`] reads
-//! them when asked; [`validate`] says which response a bad request gets; [`write`](crate::write::Writer), [`response`] and
-//! [`request`] write messages into buffers that the caller owns. Nothing on this path allocates, waits or panics, and
+//! them when asked; [`validate`] says which response a bad request gets; [`write`](crate::write::Writer), [`mod@response`] and
+//! [`mod@request`] write messages into buffers that the caller owns. Nothing on this path allocates, waits or panics, and
 //! every pass is linear in the bytes: they come from anybody.
 //!
 //! It knows no socket, no clock, no task, and nothing about devices or who may register.

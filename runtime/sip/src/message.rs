@@ -8,7 +8,7 @@ use crate::header::{Header, Shape};
 use crate::headers::{Authorization, CSeq, Contact, NameAddr, Via, content_length};
 use crate::method::Method;
 use crate::status::Status;
-use crate::text::{List, decimal};
+use crate::text::{List, decimal, unescaped};
 use core::fmt;
 
 /// A SIP message in a buffer.
@@ -196,7 +196,7 @@ impl<'a> Message<'a> {
 
     /// The Digest credentials for a realm among all lines of `Authorization` or `Proxy-Authorization`.
     pub fn credentials(&self, header: Header, realm: &[u8]) -> Option<Authorization<'a>> {
-        self.lines(header).filter_map(Authorization::read).find(|a| a.realm == realm)
+        self.lines(header).filter_map(Authorization::read).find(|a| unescaped(a.realm).eq(realm.iter().copied()))
     }
 
     /// Whether an answer to it can be made and may be sent, however broken the rest is: a request other than ACK, with a

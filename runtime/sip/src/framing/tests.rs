@@ -1,6 +1,7 @@
 //! Cutting streams: any cut gives the same frames, and nothing grows without bound.
 
 use super::*;
+use crate::Message;
 
 fn message(body: &str) -> String {
     format!("OPTIONS sip:a SIP/2.0\r\nCall-ID: {}\r\nl: {}\r\n\r\n{body}", body.len(), body.len())

@@ -72,6 +72,9 @@ fn credentials_are_chosen_by_realm() {
     assert_eq!(m.credentials(Header::Authorization, b"b").map(|c| c.username), Some(&b"b-user"[..]));
     assert!(m.credentials(Header::Authorization, b"c").is_none());
     assert!(m.credentials(Header::ProxyAuthorization, b"b").is_none());
+    let text = format!("REGISTER sip:h SIP/2.0\r\n{}\r\n", digest(r#"the \"b\" realm"#));
+    let m = Message::parse(text.as_bytes()).unwrap();
+    assert!(m.credentials(Header::Authorization, br#"the "b" realm"#).is_some());
 }
 
 #[test]
