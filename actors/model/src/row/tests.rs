@@ -143,3 +143,31 @@ fn reasons_keep_their_numbers_and_words() {
     assert_eq!(numbers, [1, 5, 8, 9, 13, 15, 16, 18, 23, 24, 28, 29], "CISCO-CCM-MIB");
     assert_eq!(UnregisterReason::SourceIpAddrChanged.to_string(), "sourceIPAddrChanged");
 }
+
+#[test]
+fn whatever_bytes_come_they_are_a_row_that_encodes_to_itself_or_are_refused() {
+    // A small generator of our own: the same bytes on every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let good = bytes(&RegistrationRow { extensions: Box::from(&b"later"[..]), ..row() });
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let mut sent = good.clone();
+        for _ in 0..=next() % 3 {
+            let at = usize::try_from(next()).unwrap() % sent.len();
+            sent[at] = u8::try_from(next() % 256).unwrap();
+        }
+        let mut input = &sent[..];
+        match RegistrationRow::decode(&mut input) {
+            Ok(row) => {
+                read += 1;
+                assert_eq!(bytes(&row), sent[..sent.len() - input.len()], "what was read is written again");
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 1_000 && refused > 1_000, "{read} read, {refused} refused");
+}
