@@ -1,2 +1,12 @@
-//! The program `tandem`.
-fn main() {}
+//! The program `tandem`: arguments to `cli`, nodes through `run` and `quickstart`.
+
+use std::process::ExitCode;
+use tandem::cli::{self, Programs};
+
+/// Kept small under a million devices; messages across threads are its cheapest case.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main(&Programs { run: &tandem::run::run, quickstart: &tandem::quickstart::run })
+}

@@ -97,7 +97,8 @@ pub struct Parts {
 /// # Errors
 /// [`ClusterError`] when the cluster's settings contradict each other.
 pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tree, ClusterError> {
-    let Parts { me, directory, journal, clock, mut random, secrets, link, addresses, wire, rows_wait, serving, failed } = parts;
+    let Parts { me, directory, journal, clock, mut random, secrets, link, addresses, wire, rows_wait, serving, failed } =
+        parts;
     let index = directory.node_index(&me.node).unwrap_or_default();
     let locator = Arc::new(Locator::new(directory.len()));
     let cluster = cluster_machine(&me, &directory, clock.now())?;

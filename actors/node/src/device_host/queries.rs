@@ -5,6 +5,7 @@ use crate::counts::Counts;
 use crate::locator::DeviceIndex;
 use crate::registration::Registration;
 use actix::{Context, Handler, Message};
+use tandem_base::{Rank, Stamp};
 
 /// A host in numbers.
 #[derive(Clone, Debug)]
@@ -45,6 +46,35 @@ impl Handler<Find> for DeviceHost {
     type Result = Vec<Hosted>;
     fn handle(&mut self, m: Find, _: &mut Context<Self>) -> Self::Result {
         m.0.iter().map(|d| self.hosted(*d)).collect()
+    }
+}
+
+/// Everything a host holds, counted by a walk: what its counts and gauges are checked against.
+#[derive(Clone, Debug, Default)]
+pub struct Stock {
+    /// Every device here: which, since which stamp, at which rank.
+    pub here: Vec<(DeviceIndex, Stamp, Rank)>,
+    /// What the host says it serves.
+    pub counts: Counts,
+    /// What its gauges say, by group of the directory and rank.
+    pub gauges: Vec<[u32; 3]>,
+    /// Devices kept out.
+    pub quarantined: usize,
+}
+/// Asks for the [`Stock`]. It costs a walk over all devices: for the simulator's checks, never for a running cluster.
+pub struct TakeStock;
+impl Message for TakeStock {
+    type Result = Option<Stock>;
+}
+impl Handler<TakeStock> for DeviceHost {
+    type Result = Option<Stock>;
+    fn handle(&mut self, _: TakeStock, _: &mut Context<Self>) -> Self::Result {
+        Some(Stock {
+            here: self.devices.iter_from(0).map(|(_, d)| (d.index, d.stamp, d.rank)).collect(),
+            counts: self.counts.clone(),
+            gauges: self.by_group.clone(),
+            quarantined: self.quarantine.len(),
+        })
     }
 }
 

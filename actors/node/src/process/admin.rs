@@ -16,7 +16,8 @@ use tandem_model::event::Event;
 
 /// No node of the process runs, so nobody has a view.
 pub(super) fn nobody_runs() -> AdminError {
-    AdminError::new(ErrorKind::Unavailable, "no node of this process runs").remedy("start one: `tandem node start NAME`")
+    AdminError::new(ErrorKind::Unavailable, "no node of this process runs")
+        .remedy("start one: `tandem node start NAME`")
 }
 
 impl Process {
@@ -24,7 +25,11 @@ impl Process {
         let index = self.directory.group_index(name);
         let found = index.and_then(|i| Some((i, self.directory.groups.get(usize::from(i))?)));
         found.ok_or_else(|| {
-            AdminError::unknown("CallManager group", name.as_str(), self.directory.groups.iter().map(|g| g.name.as_str()))
+            AdminError::unknown(
+                "CallManager group",
+                name.as_str(),
+                self.directory.groups.iter().map(|g| g.name.as_str()),
+            )
         })
     }
 

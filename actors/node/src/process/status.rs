@@ -89,6 +89,13 @@ impl Process {
         }
     }
 
+    /// Each node with its state and how many devices it serves.
+    pub async fn at_a_glance(&self) -> Vec<(NodeName, NodeState, u64)> {
+        let snapshot = self.snapshot().await;
+        let nodes = (0u16..).zip(&self.directory.nodes);
+        nodes.map(|(i, n)| (n.clone(), self.state_of(n, &snapshot), snapshot.counts.of_node(i))).collect()
+    }
+
     /// The state of a node: its own word if it runs here, otherwise what the answering node sees.
     pub(super) fn state_of(&self, name: &NodeName, snapshot: &Snapshot) -> NodeState {
         let own = snapshot.views.get(name).and_then(|v| v.nodes.get(name)).map(state);
@@ -164,7 +171,9 @@ impl Process {
         let pools = (0u16..).zip(&self.directory.pools).filter(|(_, p)| p.group == index).map(|(i, pool)| {
             let mut by_node = BTreeMap::new();
             for (node, p, _, count) in snapshot.counts.iter() {
-                if p == i && let Some(name) = self.directory.node(node) {
+                if p == i
+                    && let Some(name) = self.directory.node(node)
+                {
                     *by_node.entry(name.clone()).or_insert(0) += u64::from(count);
                 }
             }
