@@ -154,6 +154,14 @@ impl Cluster {
         answer.body_mut().read_to_string().expect("the metrics page is text")
     }
 
+    /// How many registrations there have been that were no refreshes, by the metrics page; they may be over by now.
+    pub(crate) fn registrations_ever(&self) -> f64 {
+        let page = self.metrics();
+        let events = page.lines().filter(|l| l.starts_with("tandem_registration_events_total{"));
+        let events = events.filter(|l| l.contains("event=\"register\""));
+        events.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
     /// What the process has said, for a failing test's message.
     pub(crate) fn log(&self) -> String {
         self.process.as_ref().map(Running::output).unwrap_or_default()

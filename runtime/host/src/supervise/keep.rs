@@ -160,7 +160,9 @@ where
         let count = Arc::clone(&child.restarts);
         let Self { mailbox, restarts, renew, give_up } = self;
         tokio::task::spawn_local(async move {
-            let dice = Random::seeded(mailbox.name().bytes().fold(0, |sum, b| sum * 31 + u64::from(b)));
+            let dice = Random::seeded(
+                mailbox.name().bytes().fold(0, |sum, b| sum.wrapping_mul(31).wrapping_add(u64::from(b))),
+            );
             let mailbox = Rc::new(RefCell::new(mailbox));
             let keeper =
                 Keeper { mailbox, restarts, renew, factory, stop: stop_wanted, count, dice, panics: VecDeque::new() };
