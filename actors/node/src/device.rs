@@ -111,15 +111,23 @@ pub struct Register<'a> {
     pub now: u32,
     /// Unix second, for the answer's `Date`.
     pub unix: u32,
+    /// Order among all registrations of the cluster.
     pub stamp: Stamp,
+    /// Its transaction, for retransmissions.
     pub transaction: Option<NonZeroU64>,
+    /// Hash of its Call-ID.
     pub call_id: u64,
+    /// Its CSeq.
     pub cseq: u32,
+    /// Where it came from.
     pub peer: Peer,
+    /// Contact URI.
     pub contact: &'a str,
+    /// Path, as one header value.
     pub path: Option<&'a str>,
     /// Seconds to be granted, spread already drawn.
     pub granted: u32,
+    /// How it registers.
     pub traits: Traits,
     /// Time, id and count of the nonce, when credentials were checked.
     pub nonce: Option<(u32, u32, u32)>,

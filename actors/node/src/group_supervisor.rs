@@ -122,7 +122,7 @@ impl Handler<Tick> for GroupSupervisor {
     type Result = ();
     fn handle(&mut self, _: Tick, _: &mut Context<Self>) {
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks % LOOK_EVERY == 0 && self.somebody_better() {
+        if self.ticks.is_multiple_of(LOOK_EVERY) && self.somebody_better() {
             let _ = self.parts.host.tell(Census { group: self.parts.group, to: self.parts.own.clone() });
         }
     }

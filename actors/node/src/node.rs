@@ -124,7 +124,7 @@ impl Node {
         let (flush, beat) = (handles.host.clone(), handles.clone());
         let name = format!("{}-tick", me.node);
         let tick = move || tick(&beat);
-        Ok(Ticker::thread(&name, rows_wait, move || drop(flush.tell(HostTick)), tick)?)
+        Ok(Ticker::thread(&name, rows_wait, move || _ = flush.tell(HostTick), tick)?)
     }
 
     /// Whether it serves.

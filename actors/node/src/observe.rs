@@ -292,7 +292,7 @@ impl ManagerMetrics {
             gauges.iter().enumerate().for_each(|(i, g)| g.set(if i == at { 1.0 } else { 0.0 }));
         };
         let mut members = [0_u32; 3];
-        for (_, seen) in &view.nodes {
+        for seen in view.nodes.values() {
             if let Some(n) = members.get_mut(seen.sight as usize) {
                 *n += 1;
             }

@@ -119,15 +119,13 @@ impl DeviceHost {
     /// Tells up to `most` devices that `who` picks to register anew from the top of their list.
     fn send_away(&mut self, who: impl Fn(&Device) -> bool, most: usize, second: u32) -> usize {
         let mut picked = Vec::new();
-        let mut looked = 0;
         let start = self.home_cursor;
         let around =
             self.devices.iter_from(start).chain(self.devices.iter_from(0).take_while(|(slot, _)| *slot < start));
-        for (slot, device) in around {
-            if picked.len() >= most || looked >= LOOK_MAX {
+        for (slot, device) in around.take(LOOK_MAX) {
+            if picked.len() >= most {
                 break;
             }
-            looked += 1;
             self.home_cursor = slot.saturating_add(1);
             if who(device) {
                 picked.push(slot);

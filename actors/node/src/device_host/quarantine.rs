@@ -8,11 +8,11 @@ use std::time::Duration;
 use tandem_base::Time;
 
 /// Panics after which a device is kept out.
-pub const PANICS_MAX: u8 = 2;
+pub(super) const PANICS_MAX: u8 = 2;
 /// A first panic is forgotten after this long without another.
-pub const FORGET_AFTER: Duration = Duration::from_secs(600);
+pub(super) const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Devices remembered; the one that panicked longest ago goes first.
-pub const REMEMBERED_MAX: usize = 10_000;
+pub(super) const REMEMBERED_MAX: usize = 10_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Case {

@@ -14,7 +14,7 @@ use tandem_model::row::RegistrationRow;
 use tandem_model::timings::{FLUSH_AFTER, FLUSH_ROWS};
 
 /// Rows on their way to the CallManager.
-pub struct Rows {
+pub(crate) struct Rows {
     directory: Arc<Directory>,
     ops: Vec<Op<Registration>>,
     taken: Vec<DeviceKey>,
@@ -36,7 +36,7 @@ pub struct Batch {
 
 impl Rows {
     /// An empty own set; `waiting` is shared with the ticker.
-    pub fn new(directory: Arc<Directory>, waiting: Waiting) -> Self {
+    pub(crate) fn new(directory: Arc<Directory>, waiting: Waiting) -> Self {
         Self {
             directory,
             ops: Vec::with_capacity(FLUSH_ROWS),
@@ -48,7 +48,7 @@ impl Rows {
         }
     }
     /// The row of a device as it stands.
-    pub fn row(&self, device: &Device) -> Registration {
+    pub(crate) fn row(&self, device: &Device) -> Registration {
         Registration(RegistrationRow {
             device: self.directory.key(device.index),
             stamp: device.stamp,
@@ -67,7 +67,7 @@ impl Rows {
         })
     }
     /// Writes the row of a device; `new` when it was not registered here before.
-    pub fn put(&mut self, now: Time, device: &mut Device, new: bool) {
+    pub(crate) fn put(&mut self, now: Time, device: &mut Device, new: bool) {
         let row = self.row(device);
         self.scratch.clear();
         let hash = row.0.hash_with(&mut self.scratch);
@@ -81,7 +81,7 @@ impl Rows {
         self.push(now, Op::Put(row));
     }
     /// Writes that a device is no longer here.
-    pub fn remove(&mut self, now: Time, device: &Device) {
+    pub(crate) fn remove(&mut self, now: Time, device: &Device) {
         self.digest.remove(device.row_hash);
         let key = self.directory.key(device.index).0;
         self.push(now, Op::Remove { key });
@@ -94,23 +94,19 @@ impl Rows {
         self.ops.push(op);
     }
     /// Whether the batch is full or old enough.
-    pub fn is_due(&self, now: Time) -> bool {
+    pub(crate) fn is_due(&self, now: Time) -> bool {
         self.ops.len() >= FLUSH_ROWS || (!self.ops.is_empty() && now.since(self.first) >= FLUSH_AFTER)
     }
     /// The gathered rows when the batch is full or old enough.
-    pub fn due(&mut self, now: Time) -> Option<Batch> {
+    pub(crate) fn due(&mut self, now: Time) -> Option<Batch> {
         if self.is_due(now) { self.take() } else { None }
     }
     /// The gathered rows, however few.
-    pub fn take(&mut self) -> Option<Batch> {
+    pub(crate) fn take(&mut self) -> Option<Batch> {
         if self.ops.is_empty() {
             return None;
         }
         let ops = std::mem::replace(&mut self.ops, Vec::with_capacity(FLUSH_ROWS));
         Some(Batch { rows: OwnRows { ops, digest: self.digest }, taken: std::mem::take(&mut self.taken) })
-    }
-    /// The digest of the own set, for tests and invariants.
-    pub fn digest(&self) -> Digest {
-        self.digest
     }
 }
