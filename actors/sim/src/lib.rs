@@ -1,1 +1,22 @@
-//! Skeleton; see Cargo.toml for what this crate is.
+//! The real actors of Tandem on one thread in virtual time: faults drawn from a seed, the invariants of DESIGN section 2 asked after
+//! every step, the same seed the same run to the last event.
+//!
+//! `station` is a node (the tree of `tandem`, the links and clock of `tandem_host`), `phones` the machines of `tandem_loadtest`, `net`
+//! the SIP network between them, `world` the one loop, `check` and `copies` the invariants, `faults` what goes wrong, `sim` a whole run.
+//! Nothing here may read a clock, a socket or dice but through these.
+
+pub mod check;
+pub mod copies;
+pub mod facts;
+pub mod faults;
+pub mod log;
+pub mod net;
+pub mod phones;
+pub mod setup;
+pub mod sim;
+pub mod station;
+pub mod world;
+
+pub use faults::Fault;
+pub use setup::{Limits, Setup};
+pub use sim::{Outcome, Sim, run};

@@ -1,0 +1,248 @@
+//! The invariants of DESIGN section 2, asked after every step of a run. What is true of the world comes from the simulator, what the
+//! nodes believe comes from their facts, and whether a rule is broken is said by `tandem_rules::invariants` wherever it has the rule.
+//!
+//! A rule that may be broken for a while (a row travels, a phone has patience) has a clock per device: it is a finding only beyond its limit.
+
+use crate::facts::Facts;
+use crate::setup::Limits;
+use std::collections::BTreeMap;
+use tandem::counts::Counts;
+use tandem::directory::Directory;
+use tandem::locator::DeviceIndex;
+use tandem_base::{DeviceName, Incarnation, NodeName, Time};
+use tandem_model::view::{ClusterView, Sight};
+use tandem_rules::invariants::{Broken, at_best_reachable_member, at_most_one_live_registration, not_homeless};
+
+/// The world at one moment.
+pub struct Picture<'a> {
+    /// Now.
+    pub now: Time,
+    /// The configuration.
+    pub directory: &'a Directory,
+    /// By node: its facts, when it runs.
+    pub facts: &'a [Option<Facts>],
+    /// Who really runs, and serves by its own word.
+    pub truth: &'a ClusterView,
+    /// Whether a device's phone reaches a node.
+    pub reaches: &'a dyn Fn(usize, usize) -> bool,
+    /// Whether two nodes hear each other.
+    pub joined: &'a dyn Fn(usize, usize) -> bool,
+    /// Since when there is no cut, hang or loss between nodes; `None` while there is one.
+    pub calm_since: Option<Time>,
+}
+
+#[derive(Clone, Default)]
+struct Clocks {
+    duplicate: Option<Time>,
+    homeless: Option<Time>,
+    misplaced: Option<Time>,
+    best: Option<NodeName>,
+}
+
+struct About {
+    name: DeviceName,
+    members: Vec<NodeName>,
+}
+
+/// See the module.
+pub struct Checks {
+    limits: Limits,
+    about: Vec<About>,
+    clocks: Vec<Clocks>,
+    /// By observer and node: the newest life seen, and the observer's own life then.
+    newest: BTreeMap<(usize, NodeName), (Incarnation, Incarnation)>,
+    /// By observer and node: since when it is seen otherwise than it is.
+    unseen: BTreeMap<(usize, usize), Time>,
+    asked: u64,
+}
+
+fn broken(rule: &'static str, how: String) -> Broken {
+    Broken { rule, how }
+}
+
+impl Checks {
+    /// For the devices of a directory.
+    pub fn new(directory: &Directory, limits: Limits) -> Self {
+        let index = |i: usize| DeviceIndex(u32::try_from(i).unwrap_or(u32::MAX));
+        let about = (0..directory.len()).filter_map(|i| {
+            let members = directory.members(directory.group_of(index(i))?);
+            Some(About { name: directory.name(index(i))?, members })
+        });
+        let about: Vec<_> = about.collect();
+        let clocks = vec![Clocks::default(); about.len()];
+        Self { limits, about, clocks, newest: BTreeMap::new(), unseen: BTreeMap::new(), asked: 0 }
+    }
+    /// How often the invariants were asked.
+    pub fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    /// Asks every invariant.
+    ///
+    /// # Errors
+    /// The first that is broken.
+    pub fn ask(&mut self, picture: &Picture<'_>) -> Result<(), Broken> {
+        self.asked += 1;
+        for (index, facts) in (0_u16..).zip(picture.facts) {
+            if let Some(facts) = facts {
+                counts_are_rows(picture.directory, index, facts)?;
+                self.old_lives_never_win(usize::from(index), facts)?;
+            }
+        }
+        self.everybody_is_seen(picture)?;
+        for device in 0..self.about.len() {
+            self.one_registration(picture, device)?;
+            self.homeless(picture, device)?;
+            self.best_place(picture, device)?;
+        }
+        Ok(())
+    }
+
+    /// A node never goes back to an older life of another.
+    fn old_lives_never_win(&mut self, observer: usize, facts: &Facts) -> Result<(), Broken> {
+        let mine = facts.me.incarnation;
+        for (node, seen) in &facts.overview.view.nodes {
+            let newest = self.newest.entry((observer, node.clone())).or_insert((seen.incarnation, mine));
+            if newest.1 == mine && seen.incarnation < newest.0 {
+                let (me, now, then) = (&facts.me, seen.incarnation, newest.0);
+                return Err(broken("old_lives_never_win", format!("{me} sees life {now} of {node} after life {then}")));
+            }
+            *newest = (seen.incarnation, mine);
+        }
+        Ok(())
+    }
+
+    /// When nothing has disturbed the nodes for long enough, each sees every other as it is.
+    fn everybody_is_seen(&mut self, picture: &Picture<'_>) -> Result<(), Broken> {
+        for (observer, facts) in picture.facts.iter().enumerate() {
+            for (index, node) in picture.directory.nodes.iter().enumerate() {
+                let Some(facts) = facts else {
+                    self.unseen.remove(&(observer, index));
+                    continue;
+                };
+                let real = picture.truth.node(node).filter(|n| n.sight.is_alive());
+                let seen = facts.overview.view.node(node);
+                let same = match (real, seen) {
+                    (Some(real), Some(seen)) => {
+                        seen.sight == Sight::Up && seen.incarnation == real.incarnation && seen.service == real.service
+                    }
+                    (None, Some(seen)) => !seen.sight.is_alive(),
+                    _ => false,
+                };
+                if same || picture.calm_since.is_none() {
+                    self.unseen.remove(&(observer, index));
+                    continue;
+                }
+                let since = *self.unseen.entry((observer, index)).or_insert(picture.now);
+                let since = since.max(picture.calm_since.unwrap_or_default());
+                if picture.now.since(since) > self.limits.settle {
+                    let how = format!("{} sees {node} as {seen:?}, and it is {real:?}, since {since}", facts.me);
+                    return Err(broken("everybody_is_seen", how));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one_registration(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
+        let (Some(about), Some(clocks)) = (self.about.get(device), self.clocks.get_mut(device)) else { return Ok(()) };
+        let mut found = None;
+        let holders = || {
+            picture
+                .facts
+                .iter()
+                .enumerate()
+                .filter_map(|(i, f)| Some((i, f.as_ref()?)))
+                .filter(|(_, f)| f.holds(device))
+        };
+        for (a, one) in holders() {
+            for (b, other) in holders().filter(|(b, _)| *b > a) {
+                let visible = (picture.joined)(a, b)
+                    && one.overview.view.is_life_alive(&other.me)
+                    && other.overview.view.is_life_alive(&one.me);
+                if visible {
+                    found = Some((one, other));
+                }
+            }
+        }
+        let Some((one, other)) = found else {
+            clocks.duplicate = None;
+            return Ok(());
+        };
+        let since = *clocks.duplicate.get_or_insert(picture.now);
+        if picture.now.since(since) > self.limits.duplicate {
+            at_most_one_live_registration(&about.name, &[one.me.clone(), other.me.clone()], &one.overview.view)?;
+        }
+        Ok(())
+    }
+
+    fn homeless(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
+        let (Some(about), Some(clocks)) = (self.about.get(device), self.clocks.get_mut(device)) else { return Ok(()) };
+        let reached = |n: usize| (picture.reaches)(device, n);
+        let homed =
+            picture.facts.iter().enumerate().any(|(n, f)| f.as_ref().is_some_and(|f| f.holds(device)) && reached(n));
+        let could = picture.truth.serving(&about.members).any(|m| node_of(picture, m).is_some_and(reached));
+        if homed || !could {
+            clocks.homeless = None;
+            return Ok(());
+        }
+        let since = Some(*clocks.homeless.get_or_insert(picture.now));
+        let (members, grace) = (&about.members, self.limits.homeless);
+        let reachable: Vec<_> = members.iter().filter(|m| node_of(picture, m).is_some_and(reached)).cloned().collect();
+        not_homeless(&about.name, &reachable, since, picture.truth, picture.now, grace)
+    }
+
+    fn best_place(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
+        let (Some(about), Some(clocks)) = (self.about.get(device), self.clocks.get_mut(device)) else { return Ok(()) };
+        let reaches = |m: &NodeName| node_of(picture, m).is_some_and(|n| (picture.reaches)(device, n));
+        let best = picture.truth.serving(&about.members).find(|m| reaches(m));
+        if clocks.best.as_ref() != best {
+            clocks.best = best.cloned();
+            clocks.misplaced = None;
+        }
+        let holders = picture.facts.iter().flatten().filter(|f| f.holds(device));
+        let verdicts = holders
+            .filter(|f| reaches(&f.me.node))
+            .map(|f| at_best_reachable_member(&about.name, &about.members, &f.me.node, picture.truth, reaches));
+        match verdicts.fold(Ok(()), Result::and) {
+            Ok(()) => clocks.misplaced = None,
+            Err(broken) => {
+                let since = *clocks.misplaced.get_or_insert(picture.now);
+                if picture.now.since(since) > self.limits.misplaced {
+                    return Err(broken);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn node_of(picture: &Picture<'_>, name: &NodeName) -> Option<usize> {
+    picture.directory.nodes.iter().position(|n| n == name)
+}
+
+/// What a node counts and shows is what it holds: at every moment, without exception.
+fn counts_are_rows(directory: &Directory, index: u16, facts: &Facts) -> Result<(), Broken> {
+    let mut counts = Counts::default();
+    let mut gauges = vec![[0_u32; 3]; directory.groups.len()];
+    for (device, _, rank) in &facts.stock.here {
+        let (Some(pool), Some(group)) = (directory.pool_of(*device), directory.group_of(*device)) else { continue };
+        counts.add(index, pool, *rank);
+        if let Some(gauge) = gauges.get_mut(usize::from(group)).and_then(|g| g.get_mut(rank.position())) {
+            *gauge += 1;
+        }
+    }
+    if counts != facts.stock.counts {
+        let how = format!("{} counts {:?} and holds {counts:?}", facts.me, facts.stock.counts);
+        return Err(broken("counts_are_rows", how));
+    }
+    if gauges != facts.stock.gauges {
+        let how = format!("{} shows {:?} and holds {gauges:?}", facts.me, facts.stock.gauges);
+        return Err(broken("gauges_are_rows", how));
+    }
+    if facts.stock.quarantined > 0 {
+        let how = format!("{} keeps {} devices out", facts.me, facts.stock.quarantined);
+        return Err(broken("nobody_panics", how));
+    }
+    Ok(())
+}

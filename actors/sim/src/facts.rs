@@ -1,0 +1,35 @@
+//! What a node says of itself when it is asked, in the shape that checks need.
+
+use tandem::call_manager::queries::Overview;
+use tandem::device_host::queries::Stock;
+use tandem_base::{NodeLife, Rank, Stamp};
+
+/// One node at one moment.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Which life.
+    pub me: NodeLife,
+    /// By device of the directory: the registration held here.
+    pub here: Vec<Option<(Stamp, Rank)>>,
+    /// What its host counts.
+    pub stock: Stock,
+    /// What its CallManager sees.
+    pub overview: Overview,
+}
+
+impl Facts {
+    /// From a node's answers, for a directory of `devices` devices.
+    pub fn new(me: NodeLife, stock: Stock, overview: Overview, devices: usize) -> Self {
+        let mut here = vec![None; devices];
+        for (device, stamp, rank) in &stock.here {
+            if let Some(place) = here.get_mut(device.0 as usize) {
+                *place = Some((*stamp, *rank));
+            }
+        }
+        Self { me, here, stock, overview }
+    }
+    /// Whether it holds a device.
+    pub fn holds(&self, device: usize) -> bool {
+        self.here.get(device).is_some_and(Option::is_some)
+    }
+}

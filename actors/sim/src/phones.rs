@@ -1,0 +1,121 @@
+//! The phones of a run: the machines of `tandem_loadtest`, one address each, their timers, and nothing of a socket.
+
+use crate::setup::Setup;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tandem::directory::Directory;
+use tandem_base::Time;
+use tandem_host::random::Random;
+use tandem_loadtest::{Identity, Phone, PhoneInput, PhoneOutput, Profile};
+use tandem_model::config::Credential;
+
+/// Where every phone listens.
+const PORT: u16 = 5060;
+
+/// What a phone wants done.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Which phone.
+    pub phone: usize,
+    /// What.
+    pub output: PhoneOutput,
+}
+
+/// See the module. Phones have the numbers of their devices in the directory.
+pub struct Phones {
+    phones: Vec<Phone>,
+    by_address: BTreeMap<SocketAddr, usize>,
+    timers: BTreeSet<(Time, usize)>,
+    armed: Vec<Option<Time>>,
+    starts: BTreeSet<(Time, usize)>,
+}
+
+impl Phones {
+    /// One for each device; they are switched on in random order within the time of the setup.
+    ///
+    /// # Errors
+    /// A sentence: an identity or a list of nodes that a phone cannot have.
+    pub fn new(setup: &Setup, directory: &Directory, dice: &mut Random) -> Result<Self, String> {
+        let mut phones = Vec::new();
+        let mut starts = BTreeSet::new();
+        let spread = u64::try_from(setup.start_within.as_micros()).unwrap_or(u64::MAX - 1);
+        for (number, spec) in (0_u32..).zip(setup.config.devices()) {
+            let group = setup.config.group_of_pool(spec.pool).unwrap_or_default();
+            let servers: Vec<_> =
+                directory.members(group).iter().filter_map(|m| directory.sip_address(m, true, false)).collect();
+            let password = match spec.credential {
+                Credential::Password(password) => password.to_owned(),
+                _ => String::new(),
+            };
+            let who = Identity { user: spec.name.to_string(), digest_user: spec.user.to_string(), password };
+            let profile = Profile::new(&directory.realm, &servers, setup.phones.clone()).map_err(|e| e.to_string())?;
+            let phone = Phone::new(number, profile, &who, address(number), dice.next_u64());
+            phones.push(phone.map_err(|e| e.to_string())?);
+            starts.insert((Time::ZERO + Duration::from_micros(dice.below(spread + 1)), phones.len() - 1));
+        }
+        let by_address = phones.iter().enumerate().map(|(i, p)| (p.local(), i)).collect();
+        let armed = vec![None; phones.len()];
+        Ok(Self { phones, by_address, timers: BTreeSet::new(), armed, starts })
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> &[Phone] {
+        &self.phones
+    }
+    /// Whose address this is.
+    pub fn at(&self, address: SocketAddr) -> Option<usize> {
+        self.by_address.get(&address).copied()
+    }
+    /// When one of them is due.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let first = |set: &BTreeSet<(Time, usize)>| set.first().map(|(at, _)| *at);
+        first(&self.timers).into_iter().chain(first(&self.starts)).min()
+    }
+    /// One input to one phone; what it wants is added to `wanted`.
+    pub fn feed(&mut self, now: Time, phone: usize, input: PhoneInput<'_>, wanted: &mut Vec<Wanted>) {
+        self.walk(phone, wanted, |p| p.handle(now, input));
+    }
+    /// Switches on and wakes whoever is due.
+    pub fn tick(&mut self, now: Time, wanted: &mut Vec<Wanted>) {
+        while let Some((_, phone)) = take_due(&mut self.starts, now) {
+            self.feed(now, phone, PhoneInput::Start, wanted);
+        }
+        // Each is woken once per moment, whatever it asks for next.
+        let due: Vec<_> = std::iter::from_fn(|| take_due(&mut self.timers, now)).collect();
+        for (_, phone) in due {
+            if let Some(armed) = self.armed.get_mut(phone) {
+                *armed = None;
+            }
+            self.walk(phone, wanted, |p| p.tick(now));
+        }
+    }
+
+    fn walk(&mut self, number: usize, wanted: &mut Vec<Wanted>, step: impl FnOnce(&mut Phone)) {
+        let (Some(phone), Some(armed)) = (self.phones.get_mut(number), self.armed.get_mut(number)) else { return };
+        step(phone);
+        wanted.extend(std::iter::from_fn(|| phone.poll()).map(|output| Wanted { phone: number, output }));
+        let deadline = phone.deadline();
+        if *armed != deadline {
+            if let Some(old) = armed.take() {
+                self.timers.remove(&(old, number));
+            }
+            if let Some(at) = deadline {
+                self.timers.insert((at, number));
+            }
+            *armed = deadline;
+        }
+    }
+}
+
+fn take_due(set: &mut BTreeSet<(Time, usize)>, now: Time) -> Option<(Time, usize)> {
+    let first = set.first().copied().filter(|(at, _)| *at <= now)?;
+    set.remove(&first);
+    Some(first)
+}
+
+/// 127.1.0.1 and on: one address per phone, all of them on loopback.
+fn address(number: u32) -> SocketAddr {
+    let [_, a, b, c] = (number + 1).to_be_bytes();
+    SocketAddr::from(([127, a.wrapping_add(1), b, c], PORT))
+}

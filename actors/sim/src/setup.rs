@@ -1,0 +1,126 @@
+//! What a run is made of: configuration, phones, networks, limits. Everything else follows from the seed.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+use tandem_host::link::simulated::Path;
+use tandem_loadtest::PhoneSettings;
+use tandem_model::config::Config;
+use tandem_model::timings;
+
+/// How long a rule may be broken before that is a finding: what a row, a phone or a paced return takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Two nodes that see each other hold one device.
+    pub duplicate: Duration,
+    /// A device has no node that it can reach, and one could serve it.
+    pub homeless: Duration,
+    /// A device is not at the best member that it can reach.
+    pub misplaced: Duration,
+    /// After the last fault between nodes: copies differ, or a node is not seen as it is.
+    pub settle: Duration,
+    /// After all is healed: everybody is home.
+    pub home: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            duplicate: Duration::from_secs(3),
+            homeless: timings::HOMELESS_GRACE,
+            misplaced: Duration::from_secs(60),
+            settle: Duration::from_secs(4),
+            home: Duration::from_secs(120),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// The cluster.
+    pub config: Config,
+    /// How phones behave.
+    pub phones: PhoneSettings,
+    /// Phones are switched on within this time.
+    pub start_within: Duration,
+    /// The network between phones and nodes.
+    pub sip: Path,
+    /// The links between nodes.
+    pub link: Path,
+    /// What counts as a finding.
+    pub limits: Limits,
+    /// Facts are read and checked at most this often; zero after every step.
+    pub check_every: Duration,
+    /// Every datagram and frame is a line of the log.
+    pub traced: bool,
+}
+
+impl Setup {
+    /// For a configuration, with ordinary networks and limits.
+    pub fn new(seed: u64, config: Config, phones: PhoneSettings) -> Self {
+        let delay = |min, max| Path {
+            delay_min: Duration::from_micros(min),
+            delay_max: Duration::from_micros(max),
+            loss_per_million: 0,
+        };
+        Self {
+            seed,
+            config,
+            phones,
+            start_within: Duration::from_secs(1),
+            sip: delay(300, 6_000),
+            link: delay(50, 2_000),
+            limits: Limits::default(),
+            check_every: Duration::ZERO,
+            traced: false,
+        }
+    }
+
+    /// Three nodes, five groups (one with a single backup), `devices` phones with short intervals: what seeds are run on.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; only a number of devices below 5 can be.
+    pub fn small(seed: u64, devices: u32) -> Result<Self, String> {
+        let config = Config::parse("small.toml", &small(devices)).map_err(|e| e.to_string())?;
+        let phones = PhoneSettings {
+            expires: 60,
+            patience: Duration::from_secs(2),
+            monitor: Duration::from_secs(4),
+            retry_base: Duration::from_secs(2),
+            retry_cap: Duration::from_secs(8),
+            ..PhoneSettings::quick()
+        };
+        Ok(Self::new(seed, config, phones))
+    }
+}
+
+fn small(devices: u32) -> String {
+    let mut text = String::from("[cluster]\nname = \"small\"\n");
+    for node in 1..=3 {
+        let publisher = node == 1;
+        let _ = write!(
+            text,
+            "\n[[node]]\nname = \"CCM{node}\"\naddress = \"127.0.0.1\"\nsip_udp = 506{node}\nsip_tcp = 506{node}\n\
+             publisher = {publisher}\n"
+        );
+    }
+    let groups = [&[1, 2, 3][..], &[1, 3, 2], &[2, 1, 3], &[2, 3, 1], &[3, 1]];
+    let share = devices / 5;
+    let mut first = 1;
+    for (number, members) in (1..).zip(groups) {
+        let members: Vec<_> = members.iter().map(|m| format!("\"CCM{m}\"")).collect();
+        let count = if number == 5 { devices - 4 * share } else { share };
+        let _ = write!(
+            text,
+            "\n[[group]]\nname = \"G{number}\"\nmembers = [{}]\n\n[[device_pool]]\nname = \"DP{number}\"\n\
+             group = \"G{number}\"\nconnection_monitor = \"5s\"\n\n[[device_series]]\nprefix = \"SEP\"\nfirst = {first}\n\
+             count = {count}\ndigits = 4\npool = \"DP{number}\"\npassword = \"secret\"\nfirst_line = \"{}\"\n",
+            members.join(", "),
+            1_000 + first
+        );
+        first += count;
+    }
+    text
+}

@@ -1,0 +1,211 @@
+//! A run from outside: a runtime whose clock stands still unless everything waits, a world in it, and what is asked of it at the end.
+
+use crate::copies::{Differences, compare};
+use crate::faults::{Fault, draw};
+use crate::setup::Setup;
+use crate::world::{EPOCH, World};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tandem::locator::DeviceIndex;
+use tandem_base::{Rank, Time, UnixMillis};
+use tandem_host::random::Random;
+use tandem_loadtest::Status;
+use tandem_rules::invariants::Broken;
+use tokio::runtime::{Builder, Runtime};
+
+/// Faults begin when phones have had so long to register.
+const QUIET_START: Duration = Duration::from_secs(4);
+/// Time between two looks at copies and at who is home.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a run has shown.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Every event, in order.
+    pub lines: Vec<String>,
+    /// Hash of every event, datagram and frame.
+    pub hash: u64,
+    /// Datagrams and frames.
+    pub packets: u64,
+    /// Moments at which something happened.
+    pub steps: u64,
+    /// How often all invariants were asked.
+    pub asked: u64,
+    /// Virtual time it took.
+    pub took: Duration,
+    /// What was broken first.
+    pub broken: Option<Broken>,
+}
+
+/// See the module.
+pub struct Sim {
+    // Before the runtime, so that it ends first.
+    world: World,
+    runtime: Runtime,
+    seed: u64,
+    limits: crate::setup::Limits,
+    /// What differed at the last look.
+    differed: Differences,
+}
+
+impl Sim {
+    /// A world at its beginning: every node has just been started, no phone is on yet.
+    ///
+    /// # Errors
+    /// A sentence: the runtime, a node or a phone cannot be made.
+    pub fn new(setup: Setup) -> Result<Self, String> {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
+        let (seed, limits) = (setup.seed, setup.limits);
+        let world = runtime.block_on(async { World::new(setup) })?;
+        Ok(Self { world, runtime, seed, limits, differed: Differences::new() })
+    }
+
+    /// Now.
+    pub fn now(&self) -> Time {
+        self.runtime.block_on(async { self.world.now() })
+    }
+    /// Lets time go on, looking at the copies every second. `false` when something is broken.
+    pub fn run_for(&mut self, time: Duration) -> bool {
+        let until = self.now() + time;
+        while self.world.broken.is_none() && self.now() < until {
+            let next = (self.now() + LOOK).min(until);
+            self.runtime.block_on(self.world.run_until(next));
+            self.compare_copies();
+        }
+        self.world.broken.is_none()
+    }
+    /// One thing goes wrong, or ends, now.
+    pub fn apply(&mut self, fault: Fault) {
+        self.runtime.block_on(async { self.world.apply(fault) });
+    }
+    /// What is to go wrong later.
+    pub fn plan(&mut self, faults: impl IntoIterator<Item = (Time, Fault)>) {
+        self.world.plan(faults);
+    }
+    /// What is broken.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.world.broken.as_ref()
+    }
+    /// Every event so far.
+    pub fn lines(&self) -> &[String] {
+        self.world.log.lines()
+    }
+
+    /// Devices by group and node as the nodes hold them, and as the phones have it: both must be the same.
+    pub fn table(&mut self) -> [BTreeMap<(String, String), u32>; 2] {
+        self.runtime.block_on(async { self.world.refresh_facts() });
+        let world = &self.world;
+        let group = |device: usize| {
+            let index = DeviceIndex(u32::try_from(device).unwrap_or(u32::MAX));
+            let group = world.directory.group_of(index).and_then(|g| world.directory.groups.get(usize::from(g)));
+            group.map_or_else(String::new, |g| g.name.to_string())
+        };
+        let mut tables = [BTreeMap::new(), BTreeMap::new()];
+        let [held, felt] = &mut tables;
+        for facts in world.facts.iter().flatten() {
+            for device in (0..facts.here.len()).filter(|d| facts.holds(*d)) {
+                *held.entry((group(device), facts.me.node.to_string())).or_default() += 1;
+            }
+        }
+        for (device, phone) in world.phones.all().iter().enumerate() {
+            let at = phone.registered_at().and_then(|a| world.stations.iter().find(|s| s.address == a));
+            if let Some(at) = at {
+                *felt.entry((group(device), at.name.to_string())).or_default() += 1;
+            }
+        }
+        tables
+    }
+
+    /// Looks at the copies: a difference that was there at the last look too, with no fault between nodes meanwhile, is a finding.
+    fn compare_copies(&mut self) {
+        let (settle, limits) = (self.world.calm_for(), self.limits);
+        self.runtime.block_on(async { self.world.refresh_facts() });
+        let unix = UnixMillis(EPOCH.0 + self.now().as_millis());
+        let found = self.runtime.block_on(async { compare(&mut self.world.stations, &self.world.facts, unix) });
+        match found {
+            Err(broken) => self.world.broken = self.world.broken.take().or(Some(broken)),
+            Ok(found) => {
+                let again = found.intersection(&self.differed).next();
+                if let Some((.., how)) = again.filter(|_| settle.is_some_and(|calm| calm > limits.settle)) {
+                    let broken = Broken { rule: "copies_are_equal", how: how.clone() };
+                    self.world.broken = self.world.broken.take().or(Some(broken));
+                }
+                self.differed = found;
+            }
+        }
+    }
+
+    /// Whether every phone is served by its primary, by its own word and by the node's, and all copies are equal.
+    pub fn is_everybody_home(&mut self) -> bool {
+        let home = |p: &tandem_loadtest::Phone| p.status() == Status::Registered && p.rank() == Some(Rank::HOME);
+        let phones = self.world.phones.all().len();
+        let felt = self.world.phones.all().iter().filter(|p| home(p)).count();
+        self.runtime.block_on(async { self.world.refresh_facts() });
+        let ranks = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here).map(|(.., rank)| *rank);
+        let held: Vec<_> = ranks.collect();
+        felt == phones && held.len() == phones && held.iter().all(|r| *r == Rank::HOME) && self.differed.is_empty()
+    }
+
+    /// Everything is healed; then everybody must be home within the limit, and stay there.
+    pub fn heal_and_go_home(&mut self) -> bool {
+        self.runtime.block_on(async { self.world.heal() });
+        let until = self.now() + self.limits.home;
+        while self.run_for(LOOK) {
+            if self.is_everybody_home() {
+                return self.run_for(LOOK * 3) && self.still_home();
+            }
+            if self.now() >= until {
+                let table = self.table();
+                let how =
+                    format!("{:?} after all was healed: {table:?}; copies: {:?}", self.limits.home, self.differed);
+                self.world.broken = Some(Broken { rule: "everybody_goes_home", how });
+            }
+        }
+        false
+    }
+
+    fn still_home(&mut self) -> bool {
+        let home = self.is_everybody_home();
+        if !home {
+            let how = format!("{:?}", self.table());
+            self.world.broken = Some(Broken { rule: "everybody_stays_home", how });
+        }
+        home
+    }
+
+    /// The run is over.
+    pub fn finish(self) -> Outcome {
+        let took = self.now().since(Time::ZERO);
+        let log = &self.world.log;
+        Outcome {
+            seed: self.seed,
+            lines: log.lines().to_vec(),
+            hash: log.hash().0,
+            packets: log.packets(),
+            steps: self.world.steps,
+            asked: self.world.checks.asked(),
+            took,
+            broken: self.world.broken.clone(),
+        }
+    }
+}
+
+/// One whole run: phones register, faults drawn from the seed for `time`, then everything heals and everybody goes home.
+///
+/// # Errors
+/// A sentence: the run could not begin. What it finds stands in [`Outcome::broken`].
+pub fn run(setup: Setup, time: Duration) -> Result<Outcome, String> {
+    // Dice of their own: what the world draws does not shift the misfortune.
+    let mut dice = Random::seeded(setup.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
+    let nodes = u16::try_from(setup.config.nodes.len()).unwrap_or(u16::MAX);
+    let faults = draw(&mut dice, nodes, Time::ZERO + QUIET_START, Time::ZERO + time);
+    let mut sim = Sim::new(setup)?;
+    sim.plan(faults);
+    if sim.run_for(time) {
+        sim.heal_and_go_home();
+    }
+    Ok(sim.finish())
+}

@@ -1,0 +1,284 @@
+//! One node of a run: its tree of actors in a task set of its own, so that a crash drops everything at once and without a word, and a
+//! hang is nothing but not being polled.
+//!
+//! The actors, the ticker and the wire are those of production or their twins in `tandem_host`. It must never reach into an actor: what
+//! it wants to know it asks.
+
+use crate::net::{Letter, SipNet};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use tandem::call_manager::FromLink;
+use tandem::call_manager::queries::{Copies, Copy, Look, Overview};
+use tandem::device_host::queries::{Stock, TakeStock};
+use tandem::device_host::{DeviceHost, HostTick, Inject, Wire};
+use tandem::directory::Directory;
+use tandem::edge::sip::{Addresses, Secrets};
+use tandem::journal::Journal;
+use tandem::locator::DeviceIndex;
+use tandem::node;
+use tandem::tree::{self, Handles};
+use tandem_base::{Incarnation, NodeLife, NodeName};
+use tandem_host::clock::Clock;
+use tandem_host::link::simulated::SimNet;
+use tandem_host::outbox::{Flow, Peer};
+use tandem_host::random::Random;
+use tandem_host::supervise::{AskError, Handle, Tree};
+use tandem_host::ticker::{Ticker, Waiting};
+use tokio::task::LocalSet;
+
+/// Patience for the simulator's own questions; in virtual time nothing is slow, so it only bounds a mistake.
+const ASK: Duration = Duration::from_secs(1);
+/// Turns of a node per question, likewise.
+const TURNS_MAX: usize = 10_000;
+
+/// Whom to wake when a node has work: the one loop of the run. A copy is the same bell.
+#[derive(Clone, Default)]
+pub struct Bell {
+    waker: Arc<Mutex<Option<Waker>>>,
+}
+impl Bell {
+    /// Who waits now.
+    pub fn hang_up(&self, waker: &Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+    fn ring(&self) {
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+struct Flag {
+    set: AtomicBool,
+    bell: Bell,
+}
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.set.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
+/// What all nodes of a run share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The configuration.
+    pub directory: Arc<Directory>,
+    /// What happened.
+    pub journal: Arc<Journal>,
+    /// The time.
+    pub clock: Clock,
+    /// The links between nodes.
+    pub links: SimNet,
+    /// The network of the phones.
+    pub sip: Rc<RefCell<SipNet>>,
+    /// The one loop.
+    pub bell: Bell,
+    /// What the links delivered, for the log.
+    pub frames: Arc<Mutex<Vec<(NodeName, NodeName, Bytes)>>>,
+    /// Everything random follows from it.
+    pub seed: u64,
+}
+
+/// One life of a node.
+struct Life {
+    me: NodeLife,
+    handles: Handles,
+    tree: Tree,
+    _ticker: Ticker,
+    set: LocalSet,
+    flag: Arc<Flag>,
+    hung: bool,
+    gave_up: Rc<RefCell<Option<String>>>,
+}
+
+/// See the module.
+pub struct Station {
+    /// Its name.
+    pub name: NodeName,
+    /// Its place in the directory.
+    pub index: u16,
+    /// Where it takes SIP over UDP.
+    pub address: SocketAddr,
+    shared: Shared,
+    incarnation: u64,
+    life: Option<Life>,
+    /// It has run since somebody asked last.
+    ran: bool,
+}
+
+impl Station {
+    /// A node that has never lived.
+    pub fn new(name: NodeName, index: u16, address: SocketAddr, shared: Shared) -> Self {
+        Self { name, index, address, shared, incarnation: 0, life: None, ran: false }
+    }
+    /// Its present life.
+    pub fn me(&self) -> Option<&NodeLife> {
+        self.life.as_ref().map(|l| &l.me)
+    }
+    /// Whether it lives and is not hung.
+    pub fn runs(&self) -> bool {
+        self.life.as_ref().is_some_and(|l| !l.hung)
+    }
+    /// Whether it lives, hung or not.
+    pub fn lives(&self) -> bool {
+        self.life.is_some()
+    }
+    /// Whether it hangs.
+    pub fn hangs(&self) -> bool {
+        self.life.as_ref().is_some_and(|l| l.hung)
+    }
+    /// Restarts after panics in this life, and why a keeper gave up.
+    pub fn panics(&self) -> (u32, Option<String>) {
+        self.life.as_ref().map_or((0, None), |l| (l.tree.restarts(), l.gave_up.borrow().clone()))
+    }
+
+    /// Begins a new life; one that lives goes on.
+    ///
+    /// # Errors
+    /// A sentence: the link or the cluster machine refused.
+    pub fn start(&mut self) -> Result<(), String> {
+        if self.lives() {
+            return Ok(());
+        }
+        self.incarnation += 1;
+        let shared = self.shared.clone();
+        let me = NodeLife { node: self.name.clone(), incarnation: Incarnation(self.incarnation) };
+        let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, shared.clock);
+        let manager = handles.manager.clone();
+        let (to, frames) = (self.name.clone(), Arc::clone(&shared.frames));
+        let sink = Box::new(move |event| {
+            if let tandem_cluster::link::LinkEvent::Message { from, bytes } = &event {
+                let note = (from.clone(), to.clone(), bytes.clone());
+                frames.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+            }
+            // As in production: a full mailbox is a lost frame.
+            let _ = manager.tell(FromLink(event));
+        });
+        let link = shared.links.attach(me.clone(), sink).map_err(|e| e.to_string())?;
+        let flag = Arc::new(Flag { set: AtomicBool::new(true), bell: shared.bell.clone() });
+        let gave_up = Rc::new(RefCell::new(None));
+        let (set, rows_wait) = (LocalSet::new(), Waiting::default());
+        let entered = set.enter();
+        let parts = tree::Parts {
+            me: me.clone(),
+            directory: Arc::clone(&shared.directory),
+            journal: Arc::clone(&shared.journal),
+            clock: shared.clock,
+            random: Random::seeded(shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.incarnation << 48),
+            secrets: Secrets { nonce: format!("secret of run {}", shared.seed).into_bytes() },
+            link: Box::new(link),
+            addresses: Addresses { udp: vec![self.address], tcp: Vec::new() },
+            wire: self.wire(),
+            rows_wait: rows_wait.clone(),
+            serving: Arc::new(AtomicBool::new(false)),
+            failed: Rc::new({
+                let gave_up = Rc::clone(&gave_up);
+                move |why| *gave_up.borrow_mut() = Some(why)
+            }),
+        };
+        let tree = tree::grow(parts, &handles, mailboxes).map_err(|e| e.to_string())?;
+        let (flush, beat) = (handles.host.clone(), handles.clone());
+        let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
+        drop(entered);
+        self.life = Some(Life { me, handles, tree, _ticker: ticker, set, flag, hung: false, gave_up });
+        Ok(())
+    }
+
+    fn wire(&self) -> Wire {
+        let (sip, from) = (Rc::clone(&self.shared.sip), self.address);
+        Wire::memory(Box::new(move |peer, bytes| {
+            sip.borrow_mut().send(Letter { from, to: peer.addr, bytes: Some(Bytes::copy_from_slice(bytes)) });
+        }))
+    }
+
+    /// Ends it as a crash does: every task is dropped where it stands.
+    pub fn crash(&mut self) {
+        self.life = None;
+    }
+    /// It stands still: nothing of it runs, and what comes waits.
+    pub fn hang(&mut self) {
+        self.shared.links.hang(&self.name);
+        if let Some(life) = &mut self.life {
+            life.hung = true;
+        }
+    }
+    /// It goes on.
+    pub fn resume(&mut self) {
+        self.shared.links.resume(&self.name);
+        if let Some(life) = &mut self.life {
+            life.hung = false;
+        }
+    }
+    /// Its actors, for commands of an operator.
+    pub fn handles(&self) -> Option<&Handles> {
+        self.life.as_ref().map(|l| &l.handles)
+    }
+
+    /// Datagrams arrive. What its mailbox does not take is lost, as behind a full socket buffer.
+    pub fn arrive(&self, letters: Vec<(SocketAddr, Vec<u8>)>) -> bool {
+        let Some(life) = &self.life else { return false };
+        let peer = |addr| Peer { addr, flow: Flow::Udp(0) };
+        life.handles.host.tell(Inject(letters.into_iter().map(|(a, b)| (peer(a), b)).collect())).is_ok()
+    }
+
+    /// Whether it has something to do.
+    pub fn is_due(&self) -> bool {
+        self.life.as_ref().is_some_and(|l| !l.hung && l.flag.set.load(Ordering::Acquire))
+    }
+    /// Lets it do what it has to; `false` when there was nothing.
+    pub fn turn(&mut self) -> bool {
+        let Some(life) = self.life.as_mut().filter(|l| !l.hung) else { return false };
+        if !life.flag.set.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        let waker = Waker::from(Arc::clone(&life.flag));
+        // Its keepers run for ever, so the set is never done.
+        let _ = Pin::new(&mut life.set).poll(&mut Context::from_waker(&waker));
+        self.ran = true;
+        true
+    }
+    /// Whether it has run since this was asked last.
+    pub fn take_ran(&mut self) -> bool {
+        std::mem::take(&mut self.ran)
+    }
+
+    /// What it holds and what it sees; `None` when it does not run.
+    pub fn look(&mut self) -> Option<(Stock, Overview)> {
+        let handles = self.life.as_ref().filter(|l| !l.hung)?.handles.clone();
+        let stock = self.answer(handles.host.ask(TakeStock, ASK))??;
+        let overview = self.answer(handles.manager.ask(Look, ASK))??;
+        self.ran = false;
+        Some((stock, overview))
+    }
+    /// The copies it has of these devices.
+    pub fn copies(&mut self, devices: Vec<DeviceIndex>) -> Option<Vec<Option<Copy>>> {
+        let manager: Handle<_> = self.life.as_ref().filter(|l| !l.hung)?.handles.manager.clone();
+        self.answer(manager.ask(Copies(devices), ASK))
+    }
+
+    fn answer<T>(&mut self, question: impl Future<Output = Result<T, AskError>>) -> Option<T> {
+        let mut question = pin!(question);
+        for _ in 0..TURNS_MAX {
+            match question.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => return answer.ok(),
+                Poll::Pending => self.turn(),
+            };
+        }
+        None
+    }
+}
+
+/// As in production: a full mailbox misses a flush, and the next tick makes up for it.
+fn flush_rows(host: &Handle<DeviceHost>) {
+    let _ = host.tell(HostTick);
+}
