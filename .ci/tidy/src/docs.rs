@@ -80,6 +80,25 @@ pub fn paths(files: &[File], other: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     findings
 }
 
+/// Every metric that a document names in backticks exists.
+pub fn metric_names(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for page in pages(files) {
+        for (n, line) in markdown::prose(page) {
+            for span in markdown::code_spans(line).into_iter().filter(|s| s.starts_with("tandem\u{5f}")) {
+                let name = span.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or(span);
+                // Crates' paths (tandem_base::metric) look alike.
+                let path = span.get(name.len()..).is_some_and(|rest| rest.starts_with("::"));
+                let series = ["", "_bucket", "_sum", "_count"].map(|suffix| name.strip_suffix(suffix));
+                if !path && !ALL.iter().any(|m| series.contains(&Some(m.name))) {
+                    findings.push(Finding::new(&page.path, n, format!("there is no metric `{name}`")));
+                }
+            }
+        }
+    }
+    findings
+}
+
 /// Decisions are numbered from 0001 without gaps and keep to [`DECISION_LINES`].
 pub fn decisions(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -192,6 +211,13 @@ mod tests {
     fn a_path_that_is_gone_is_found() {
         let files = [File::new("docs/A.md", "`docs/A.md` `actors/gone.rs` `docs/decisions/NNNN-*.md` `other/x`\n")];
         assert_eq!(paths(&files, &none).len(), 1);
+    }
+
+    #[test]
+    fn a_metric_that_does_not_exist_is_found() {
+        let text = "`tandem_registrations{node=\"CCM1\"}` `tandem_base::metric` `tandem_actor_queue_delay_seconds_bucket` `tandem_x`\n";
+        let found = metric_names(&[File::new("docs/A.md", text)]);
+        assert_eq!(found, vec![Finding::new("docs/A.md", 1, "there is no metric `tandem_x`")]);
     }
 
     #[test]

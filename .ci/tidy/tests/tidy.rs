@@ -91,6 +91,11 @@ fn the_configuration_page_equals_the_schema() {
 }
 
 #[test]
+fn metrics_named_in_documents_exist() {
+    check(docs::metric_names);
+}
+
+#[test]
 fn decisions_are_numbered_and_short() {
     check(docs::decisions);
 }

@@ -36,7 +36,7 @@ impl Cluster {
         std::fs::create_dir_all(&folder).expect("a folder for the test can be created");
         let mut cluster = Self { process: None, folder, status: Value::Null, runs: Cell::new(0) };
         let config = cluster.folder.join("cluster.toml");
-        std::fs::write(&config, Self::config(nodes)).expect("the configuration can be written");
+        std::fs::write(&config, cluster.config(nodes)).expect("the configuration can be written");
         let mut command = cluster.tandem(&["run", "--config"]);
         command.arg(config);
         cluster.process = Some(Running::start(command, &cluster.folder.join("tandem.log")));
@@ -50,12 +50,15 @@ impl Cluster {
         cluster
     }
 
-    fn config(nodes: usize) -> String {
+    fn config(&self, nodes: usize) -> String {
         let mut text = format!("[cluster]\nname = \"{REALM}\"\n\n");
         let names: Vec<String> = (1..=nodes).map(|i| format!("\"CCM{i}\"")).collect();
         for name in &names {
-            // Port 0: the system chooses, and `tandem status` says what.
-            let _ = writeln!(text, "[[node]]\nname = {name}\naddress = \"127.0.0.1\"\nsip_udp = 0\nsip_tcp = 0\n");
+            let port = self.free_port();
+            let _ = writeln!(
+                text,
+                "[[node]]\nname = {name}\naddress = \"127.0.0.1\"\nsip_udp = {port}\nsip_tcp = {port}\n"
+            );
         }
         let members = names.join(", ");
         let _ = writeln!(text, "[[group]]\nname = \"G1\"\nmembers = [{members}]\n");
