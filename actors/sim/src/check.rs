@@ -6,6 +6,7 @@
 use crate::facts::Facts;
 use crate::setup::Limits;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tandem::counts::Counts;
 use tandem::directory::Directory;
 use tandem::locator::DeviceIndex;
@@ -44,6 +45,19 @@ struct About {
     members: Vec<NodeName>,
 }
 
+/// The longest that each rule was broken without being a finding: how much of its limit was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worst {
+    /// See [`Limits::duplicate`].
+    pub duplicate: Duration,
+    /// See [`Limits::homeless`].
+    pub homeless: Duration,
+    /// See [`Limits::misplaced`].
+    pub misplaced: Duration,
+    /// See [`Limits::settle`].
+    pub unseen: Duration,
+}
+
 /// See the module.
 pub struct Checks {
     limits: Limits,
@@ -54,6 +68,7 @@ pub struct Checks {
     /// By observer and node: since when it is seen otherwise than it is.
     unseen: BTreeMap<(usize, usize), Time>,
     asked: u64,
+    worst: Worst,
 }
 
 fn broken(rule: &'static str, how: String) -> Broken {
@@ -70,11 +85,24 @@ impl Checks {
         });
         let about: Vec<_> = about.collect();
         let clocks = vec![Clocks::default(); about.len()];
-        Self { limits, about, clocks, newest: BTreeMap::new(), unseen: BTreeMap::new(), asked: 0 }
+        Self {
+            limits,
+            about,
+            clocks,
+            newest: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+            asked: 0,
+            worst: Worst::default(),
+        }
     }
     /// How often the invariants were asked.
     pub fn asked(&self) -> u64 {
         self.asked
+    }
+
+    /// What was tolerated.
+    pub fn worst(&self) -> Worst {
+        self.worst
     }
 
     /// Asks every invariant.
@@ -135,6 +163,7 @@ impl Checks {
                 }
                 let since = *self.unseen.entry((observer, index)).or_insert(picture.now);
                 let since = since.max(picture.calm_since.unwrap_or_default());
+                self.worst.unseen = self.worst.unseen.max(picture.now.since(since));
                 if picture.now.since(since) > self.limits.settle {
                     let how = format!("{} sees {node} as {seen:?}, and it is {real:?}, since {since}", facts.me);
                     return Err(broken("everybody_is_seen", how));
@@ -170,6 +199,7 @@ impl Checks {
             return Ok(());
         };
         let since = *clocks.duplicate.get_or_insert(picture.now);
+        self.worst.duplicate = self.worst.duplicate.max(picture.now.since(since));
         if picture.now.since(since) > self.limits.duplicate {
             at_most_one_live_registration(&about.name, &[one.me.clone(), other.me.clone()], &one.overview.view)?;
         }
@@ -186,10 +216,11 @@ impl Checks {
             clocks.homeless = None;
             return Ok(());
         }
-        let since = Some(*clocks.homeless.get_or_insert(picture.now));
+        let since = *clocks.homeless.get_or_insert(picture.now);
+        self.worst.homeless = self.worst.homeless.max(picture.now.since(since));
         let (members, grace) = (&about.members, self.limits.homeless);
         let reachable: Vec<_> = members.iter().filter(|m| node_of(picture, m).is_some_and(reached)).cloned().collect();
-        not_homeless(&about.name, &reachable, since, picture.truth, picture.now, grace)
+        not_homeless(&about.name, &reachable, Some(since), picture.truth, picture.now, grace)
     }
 
     fn best_place(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
@@ -208,6 +239,7 @@ impl Checks {
             Ok(()) => clocks.misplaced = None,
             Err(broken) => {
                 let since = *clocks.misplaced.get_or_insert(picture.now);
+                self.worst.misplaced = self.worst.misplaced.max(picture.now.since(since));
                 if picture.now.since(since) > self.limits.misplaced {
                     return Err(broken);
                 }

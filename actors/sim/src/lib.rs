@@ -11,6 +11,7 @@ pub mod facts;
 pub mod faults;
 pub mod log;
 pub mod net;
+pub mod pace;
 pub mod phones;
 pub mod setup;
 pub mod sim;

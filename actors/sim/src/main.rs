@@ -43,7 +43,7 @@ fn one(arguments: &Arguments, seed: u64) -> Result<Outcome, String> {
 fn tell(outcome: &Outcome) {
     let verdict = outcome.broken.as_ref().map_or_else(|| "everything holds".to_owned(), |b| format!("BROKEN {b}"));
     println!(
-        "seed {} hash {:016x}: {} events, {} packets, {} steps, {} checks, {:?} of virtual time: {verdict}",
+        "seed {} hash {:016x}: {} events, {} packets, {} steps, {} checks, {:?} of virtual time, {:?}: {verdict}",
         outcome.seed,
         outcome.hash,
         outcome.lines.len(),
@@ -51,6 +51,7 @@ fn tell(outcome: &Outcome) {
         outcome.steps,
         outcome.asked,
         outcome.took,
+        outcome.worst,
     );
 }
 

@@ -25,11 +25,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            duplicate: Duration::from_secs(3),
+            duplicate: Duration::from_millis(500),
             homeless: timings::HOMELESS_GRACE,
-            misplaced: Duration::from_secs(60),
-            settle: Duration::from_secs(4),
-            home: Duration::from_secs(120),
+            misplaced: Duration::from_secs(40),
+            settle: Duration::from_secs(2),
+            home: Duration::from_secs(90),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A run from outside: a runtime whose clock stands still unless everything waits, a world in it, and what is asked of it at the end.
 
+use crate::check::Worst;
 use crate::copies::{Differences, compare};
 use crate::faults::{Fault, draw};
 use crate::setup::Setup;
@@ -35,6 +36,8 @@ pub struct Outcome {
     pub asked: u64,
     /// Virtual time it took.
     pub took: Duration,
+    /// How long rules were broken without being a finding.
+    pub worst: Worst,
     /// What was broken first.
     pub broken: Option<Broken>,
 }
@@ -188,6 +191,7 @@ impl Sim {
             steps: self.world.steps,
             asked: self.world.checks.asked(),
             took,
+            worst: self.world.checks.worst(),
             broken: self.world.broken.clone(),
         }
     }

@@ -8,6 +8,7 @@ use crate::facts::Facts;
 use crate::faults::Fault;
 use crate::log::Log;
 use crate::net::{Letter, SipNet};
+use crate::pace::Paces;
 use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
@@ -60,6 +61,7 @@ pub struct World {
     link_loss: u32,
     calm_since: Option<Time>,
     journal_read: u64,
+    paces: Paces,
     next_check: Time,
     pub(crate) broken: Option<Broken>,
     pub(crate) steps: u64,
@@ -91,6 +93,8 @@ impl World {
             let address = directory.sip_address(node, true, false).ok_or_else(|| format!("{node} has no address"))?;
             stations.push(Station::new(node.clone(), index, address, shared.clone()));
         }
+        let settings = &setup.config.settings;
+        let paces = Paces::new(settings.registrations_per_second, settings.registrations_burst);
         let somebody = directory.nodes.first().cloned().ok_or("there is no node")?;
         let mut world = Self {
             checks: Checks::new(&directory, setup.limits),
@@ -108,6 +112,7 @@ impl World {
             link_loss: 0,
             calm_since: Some(Time::ZERO),
             journal_read: 0,
+            paces,
             next_check: Time::ZERO,
             broken: None,
             steps: 0,
@@ -259,6 +264,12 @@ impl World {
             self.journal_read = event.sequence;
             let node = event.node.as_ref().map_or("", |n| n.as_str());
             self.log.event(now, &format!("[{node}] {}: {}", event.kind, event.text));
+            let admitted = matches!(event.kind.as_str(), "register" | "reregister") && event.cause != "adopted";
+            if let Some(node) = event.node.filter(|_| admitted)
+                && let Err(broken) = self.paces.admitted(now, &node)
+            {
+                self.broken.get_or_insert(broken);
+            }
         }
     }
 
@@ -292,6 +303,9 @@ impl World {
             }
             Fault::Return(n) => {
                 self.silent.remove(&n);
+                if !self.station(n)?.lives() {
+                    self.paces.begins(name(n)?);
+                }
                 self.station(n)?.start()?;
             }
             Fault::Hang(n) => self.station(n)?.hang(),

@@ -1,0 +1,82 @@
+//! Misfortune drawn from seeds: everything holds at every step, and one seed is one run, to the last event.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is test code")]
+
+use std::time::Duration;
+use tandem_sim::{Limits, Outcome, Setup, run};
+
+const TIME: Duration = Duration::from_secs(60);
+const DEVICES: u32 = 30;
+
+fn small(seed: u64) -> Setup {
+    Setup::small(seed, DEVICES).unwrap()
+}
+
+/// A run in which everything holds; otherwise its last events and how to see all of them.
+fn good(setup: Setup, time: Duration) -> Outcome {
+    let outcome = run(setup, time).unwrap();
+    if let Some(broken) = &outcome.broken {
+        let end = outcome.lines.iter().rev().take(40).rev().cloned().collect::<Vec<_>>().join("\n");
+        let seed = outcome.seed;
+        panic!("{broken}\n{end}\nall of it: tandem-sim --seed {seed} --seconds {}", time.as_secs());
+    }
+    outcome
+}
+
+#[test]
+fn one_seed_is_one_run_to_the_last_event() {
+    let setup = || Setup { traced: true, ..small(7) };
+    let (one, other) = (good(setup(), TIME), good(setup(), TIME));
+    if let Some((a, b)) = one.lines.iter().zip(&other.lines).find(|(a, b)| a != b) {
+        panic!("the runs part here:\n{a}\n{b}");
+    }
+    assert_eq!(one.lines.len(), other.lines.len());
+    assert_eq!((one.hash, one.packets, one.steps), (other.hash, other.packets, other.steps));
+    assert!(one.packets > 5_000 && one.lines.len() > 5_000, "{} packets", one.packets);
+    assert_ne!(good(small(8), TIME).hash, one.hash, "another seed is another run");
+}
+
+#[test]
+fn everything_holds_in_twenty_seeds() {
+    for seed in 1..=20 {
+        good(small(seed), TIME);
+    }
+}
+
+/// Each line of `seeds/*.txt` that is not a comment: `SEED SECONDS DEVICES`; the comment above it tells what failed once.
+#[test]
+fn what_failed_once_holds() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds");
+    let mut runs = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        #[expect(clippy::disallowed_methods, reason = "a test reads its own data")]
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
+            let numbers: Vec<u64> = line.split_whitespace().map(|n| n.parse().unwrap()).collect();
+            let [seed, seconds, devices] = numbers[..] else { panic!("{}: {line}", path.display()) };
+            let setup = Setup::small(seed, u32::try_from(devices).unwrap()).unwrap();
+            good(setup, Duration::from_secs(seconds));
+            runs += 1;
+        }
+    }
+    assert!(runs > 0, "no seed in {folder}");
+}
+
+/// The rules are broken for a while in every run, and the checks see it: without patience each of them speaks up.
+#[test]
+fn the_checks_are_not_blind() {
+    type Set = fn(&mut Limits);
+    let impatient: [(&str, Set); 4] = [
+        ("at_most_one_live_registration", |l| l.duplicate = Duration::ZERO),
+        ("not_homeless", |l| l.homeless = Duration::ZERO),
+        ("at_best_reachable_member", |l| l.misplaced = Duration::ZERO),
+        ("everybody_is_seen", |l| l.settle = Duration::ZERO),
+    ];
+    for (rule, set) in impatient {
+        let mut setup = small(1);
+        set(&mut setup.limits);
+        let broken = run(setup, TIME).unwrap().broken;
+        assert_eq!(broken.as_ref().map(|b| b.rule), Some(rule), "{broken:?}");
+    }
+}
