@@ -22,12 +22,20 @@ pub struct Picture<'a> {
     pub directory: &'a Directory,
     /// By node: its facts, when it runs.
     pub facts: &'a [Option<Facts>],
+    /// By node: whether its facts are newer than those of the last picture.
+    pub fresh: &'a [bool],
+    /// Whether a device's phone is switched on.
+    pub is_on: &'a dyn Fn(usize) -> bool,
     /// Who really runs, and serves by its own word.
     pub truth: &'a ClusterView,
     /// Whether a device's phone reaches a node.
     pub reaches: &'a dyn Fn(usize, usize) -> bool,
     /// Whether two nodes hear each other.
     pub joined: &'a dyn Fn(usize, usize) -> bool,
+    /// Where a device's phone believes it is registered.
+    pub feels: &'a dyn Fn(usize) -> Option<usize>,
+    /// Whether anything but the time is different from the last picture: a registration, a view, a path.
+    pub changed: bool,
     /// Since when there is no cut, hang or loss between nodes; `None` while there is one.
     pub calm_since: Option<Time>,
 }
@@ -38,11 +46,22 @@ struct Clocks {
     homeless: Option<Time>,
     misplaced: Option<Time>,
     best: Option<NodeName>,
+    estranged: Option<Time>,
+    /// It is to be looked at although nothing has changed: a clock runs, or two nodes hold it.
+    open: bool,
 }
 
 struct About {
     name: DeviceName,
     members: Vec<NodeName>,
+    /// The members by their places in the directory.
+    nodes: Vec<usize>,
+}
+
+impl About {
+    fn node(&self, name: &NodeName) -> Option<usize> {
+        self.nodes.get(self.members.iter().position(|m| m == name)?).copied()
+    }
 }
 
 /// The longest that each rule was broken without being a finding: how much of its limit was used.
@@ -54,6 +73,8 @@ pub struct Worst {
     pub homeless: Duration,
     /// See [`Limits::misplaced`].
     pub misplaced: Duration,
+    /// See [`Limits::estranged`].
+    pub estranged: Duration,
     /// See [`Limits::settle`].
     pub unseen: Duration,
 }
@@ -81,7 +102,8 @@ impl Checks {
         let index = |i: usize| DeviceIndex(u32::try_from(i).unwrap_or(u32::MAX));
         let about = (0..directory.len()).filter_map(|i| {
             let members = directory.members(directory.group_of(index(i))?);
-            Some(About { name: directory.name(index(i))?, members })
+            let nodes = members.iter().filter_map(|m| directory.node_index(m)).map(usize::from).collect();
+            Some(About { name: directory.name(index(i))?, members, nodes })
         });
         let about: Vec<_> = about.collect();
         let clocks = vec![Clocks::default(); about.len()];
@@ -111,17 +133,46 @@ impl Checks {
     /// The first that is broken.
     pub fn ask(&mut self, picture: &Picture<'_>) -> Result<(), Broken> {
         self.asked += 1;
-        for (index, facts) in (0_u16..).zip(picture.facts) {
-            if let Some(facts) = facts {
+        for ((index, facts), fresh) in (0_u16..).zip(picture.facts).zip(picture.fresh) {
+            if let Some(facts) = facts.as_ref().filter(|_| *fresh) {
                 counts_are_rows(picture.directory, index, facts)?;
                 self.old_lives_never_win(usize::from(index), facts)?;
             }
         }
-        self.everybody_is_seen(picture)?;
+        if picture.changed || !self.unseen.is_empty() {
+            self.everybody_is_seen(picture)?;
+        }
         for device in 0..self.about.len() {
+            if !picture.changed && self.clocks.get(device).is_some_and(|c| !c.open) {
+                continue;
+            }
             self.one_registration(picture, device)?;
             self.homeless(picture, device)?;
             self.best_place(picture, device)?;
+            self.phone_agrees(picture, device)?;
+            let held = picture.facts.iter().flatten().filter(|f| f.holds(device)).count();
+            if let Some(clocks) = self.clocks.get_mut(device) {
+                let running = [clocks.duplicate, clocks.homeless, clocks.misplaced, clocks.estranged];
+                clocks.open = held > 1 || running.iter().any(Option::is_some);
+            }
+        }
+        Ok(())
+    }
+
+    /// A phone and the cluster mean the same node, as long as the phone reaches it.
+    fn phone_agrees(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
+        let (Some(about), Some(clocks)) = (self.about.get(device), self.clocks.get_mut(device)) else { return Ok(()) };
+        let feels = (picture.feels)(device).filter(|n| (picture.reaches)(device, *n));
+        let facts = feels.and_then(|n| picture.facts.get(n)?.as_ref());
+        let Some(facts) = facts.filter(|f| !f.holds(device)) else {
+            clocks.estranged = None;
+            return Ok(());
+        };
+        let since = *clocks.estranged.get_or_insert(picture.now);
+        self.worst.estranged = self.worst.estranged.max(picture.now.since(since));
+        if picture.now.since(since) > self.limits.estranged {
+            let how = format!("{} believes since {since} that {} serves it", about.name, facts.me);
+            return Err(broken("phone_agrees", how));
         }
         Ok(())
     }
@@ -211,21 +262,21 @@ impl Checks {
         let reached = |n: usize| (picture.reaches)(device, n);
         let homed =
             picture.facts.iter().enumerate().any(|(n, f)| f.as_ref().is_some_and(|f| f.holds(device)) && reached(n));
-        let could = picture.truth.serving(&about.members).any(|m| node_of(picture, m).is_some_and(reached));
-        if homed || !could {
+        let could = picture.truth.serving(&about.members).any(|m| about.node(m).is_some_and(reached));
+        if homed || !could || !(picture.is_on)(device) {
             clocks.homeless = None;
             return Ok(());
         }
         let since = *clocks.homeless.get_or_insert(picture.now);
         self.worst.homeless = self.worst.homeless.max(picture.now.since(since));
         let (members, grace) = (&about.members, self.limits.homeless);
-        let reachable: Vec<_> = members.iter().filter(|m| node_of(picture, m).is_some_and(reached)).cloned().collect();
+        let reachable: Vec<_> = members.iter().filter(|m| about.node(m).is_some_and(reached)).cloned().collect();
         not_homeless(&about.name, &reachable, Some(since), picture.truth, picture.now, grace)
     }
 
     fn best_place(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
         let (Some(about), Some(clocks)) = (self.about.get(device), self.clocks.get_mut(device)) else { return Ok(()) };
-        let reaches = |m: &NodeName| node_of(picture, m).is_some_and(|n| (picture.reaches)(device, n));
+        let reaches = |m: &NodeName| about.node(m).is_some_and(|n| (picture.reaches)(device, n));
         let best = picture.truth.serving(&about.members).find(|m| reaches(m));
         if clocks.best.as_ref() != best {
             clocks.best = best.cloned();
@@ -247,10 +298,6 @@ impl Checks {
         }
         Ok(())
     }
-}
-
-fn node_of(picture: &Picture<'_>, name: &NodeName) -> Option<usize> {
-    picture.directory.nodes.iter().position(|n| n == name)
 }
 
 /// What a node counts and shows is what it holds: at every moment, without exception.

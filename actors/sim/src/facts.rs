@@ -28,6 +28,13 @@ impl Facts {
         }
         Self { me, here, stock, overview }
     }
+    /// Whether the same life holds the same devices, is in the same state and sees the same.
+    pub fn same_but_stamps(&self, other: &Self) -> bool {
+        self.me == other.me
+            && self.overview.state == other.overview.state
+            && self.overview.view == other.overview.view
+            && self.here.iter().map(Option::is_some).eq(other.here.iter().map(Option::is_some))
+    }
     /// Whether it holds a device.
     pub fn holds(&self, device: usize) -> bool {
         self.here.get(device).is_some_and(Option::is_some)

@@ -13,6 +13,8 @@ pub enum Fault {
     Crash(u16),
     /// The machine dies: nobody is told anything.
     PowerOff(u16),
+    /// An operator stops a node: it tells its peers, sends its devices away and ends.
+    Stop(u16),
     /// A dead node begins a new life.
     Return(u16),
     /// A node stands still; what comes waits.
@@ -36,6 +38,10 @@ pub enum Fault {
     },
     /// All phones reach it again.
     Plug(u16),
+    /// One phone in so many is switched off.
+    Off(u8),
+    /// All phones are on.
+    On,
     /// Datagrams of phones are lost, so many of a million.
     SipLoss(u32),
     /// Frames between nodes are lost, so many of a million.
@@ -49,6 +55,7 @@ impl Fault {
         match *self {
             Self::Crash(n) => format!("{} crashes", name(n)),
             Self::PowerOff(n) => format!("{} loses power", name(n)),
+            Self::Stop(n) => format!("{} is stopped", name(n)),
             Self::Return(n) => format!("{} returns", name(n)),
             Self::Hang(n) => format!("{} hangs", name(n)),
             Self::Resume(n) => format!("{} goes on", name(n)),
@@ -58,6 +65,8 @@ impl Fault {
             Self::Break(a, b) => format!("the connection of {} and {} breaks", name(a), name(b)),
             Self::Unplug { node, of } => format!("{} is out of reach of one phone in {of}", name(node)),
             Self::Plug(n) => format!("{} is in reach of all phones", name(n)),
+            Self::Off(of) => format!("one phone in {of} is switched off"),
+            Self::On => "all phones are switched on".to_owned(),
             Self::SipLoss(ppm) => format!("{ppm} of a million datagrams are lost"),
             Self::LinkLoss(ppm) => format!("{ppm} of a million frames are lost"),
         }
@@ -101,7 +110,8 @@ fn draw_one(dice: &mut Random, nodes: u16) -> Drawn {
     let pair = (1, node.min(other), node.max(other));
     let alone = nodes < 2;
     match kind {
-        0..18 => ((0, node, 0), Fault::Crash(node), Some(Fault::Return(node)), millis(dice, 300, 15_000)),
+        0..6 => ((0, node, 0), Fault::Stop(node), Some(Fault::Return(node)), millis(dice, 300, 15_000)),
+        6..18 => ((0, node, 0), Fault::Crash(node), Some(Fault::Return(node)), millis(dice, 300, 15_000)),
         18..32 => ((0, node, 0), Fault::PowerOff(node), Some(Fault::Return(node)), millis(dice, 300, 15_000)),
         32..52 => ((0, node, 0), Fault::Hang(node), Some(Fault::Resume(node)), millis(dice, 50, 5_000)),
         52..66 if !alone => (pair, Fault::Cut(node, other), Some(Fault::Heal(node, other)), millis(dice, 50, 8_000)),
@@ -109,7 +119,11 @@ fn draw_one(dice: &mut Random, nodes: u16) -> Drawn {
             (pair, Fault::CutOneWay(node, other), Some(Fault::Heal(node, other)), millis(dice, 50, 8_000))
         }
         74..80 if !alone => (pair, Fault::Break(node, other), None, Duration::ZERO),
-        80..92 => {
+        80..84 => {
+            let of = u8::try_from(2 + dice.below(3)).unwrap_or(2);
+            ((5, 0, 0), Fault::Off(of), Some(Fault::On), millis(dice, 20, 6_000))
+        }
+        84..92 => {
             let of = u8::try_from(1 + dice.below(3)).unwrap_or(1);
             ((2, node, 0), Fault::Unplug { node, of }, Some(Fault::Plug(node)), millis(dice, 500, 10_000))
         }
@@ -151,7 +165,9 @@ mod tests {
             let mut dead = false;
             for (_, fault) in &drawn {
                 match fault {
-                    Fault::Crash(n) | Fault::PowerOff(n) if *n == node => assert!(!std::mem::replace(&mut dead, true)),
+                    Fault::Crash(n) | Fault::PowerOff(n) | Fault::Stop(n) if *n == node => {
+                        assert!(!std::mem::replace(&mut dead, true))
+                    }
                     Fault::Return(n) if *n == node => assert!(std::mem::replace(&mut dead, false)),
                     _ => {}
                 }

@@ -29,6 +29,8 @@ pub struct Phones {
     timers: BTreeSet<(Time, usize)>,
     armed: Vec<Option<Time>>,
     starts: BTreeSet<(Time, usize)>,
+    /// Switched off by a fault.
+    off: BTreeSet<usize>,
 }
 
 impl Phones {
@@ -56,7 +58,7 @@ impl Phones {
         }
         let by_address = phones.iter().enumerate().map(|(i, p)| (p.local(), i)).collect();
         let armed = vec![None; phones.len()];
-        Ok(Self { phones, by_address, timers: BTreeSet::new(), armed, starts })
+        Ok(Self { phones, by_address, timers: BTreeSet::new(), armed, starts, off: BTreeSet::new() })
     }
 
     /// All of them, by number.
@@ -66,6 +68,23 @@ impl Phones {
     /// Whose address this is.
     pub fn at(&self, address: SocketAddr) -> Option<usize> {
         self.by_address.get(&address).copied()
+    }
+    /// Switches one phone in `of` off.
+    pub fn switch_off(&mut self, now: Time, of: u8, wanted: &mut Vec<Wanted>) {
+        for phone in (usize::from(of).saturating_sub(1)..self.phones.len()).step_by(usize::from(of.max(1))) {
+            self.off.insert(phone);
+            self.feed(now, phone, PhoneInput::Stop, wanted);
+        }
+    }
+    /// Switches those on again that were switched off.
+    pub fn switch_on(&mut self, now: Time, wanted: &mut Vec<Wanted>) {
+        for phone in std::mem::take(&mut self.off) {
+            self.feed(now, phone, PhoneInput::Start, wanted);
+        }
+    }
+    /// Whether a phone is meant to be on.
+    pub fn is_on(&self, phone: usize) -> bool {
+        !self.off.contains(&phone)
     }
     /// When one of them is due.
     pub fn next_deadline(&self) -> Option<Time> {

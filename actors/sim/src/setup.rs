@@ -16,6 +16,8 @@ pub struct Limits {
     pub homeless: Duration,
     /// A device is not at the best member that it can reach.
     pub misplaced: Duration,
+    /// A phone believes that a node serves it which does not.
+    pub estranged: Duration,
     /// After the last fault between nodes: copies differ, or a node is not seen as it is.
     pub settle: Duration,
     /// After all is healed: everybody is home.
@@ -28,6 +30,7 @@ impl Default for Limits {
             duplicate: Duration::from_millis(500),
             homeless: timings::HOMELESS_GRACE,
             misplaced: Duration::from_secs(40),
+            estranged: Duration::from_secs(15),
             settle: Duration::from_secs(2),
             home: Duration::from_secs(90),
         }

@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tandem::call_manager::FromLink;
 use tandem::call_manager::queries::{Copies, Copy, Look, Overview};
+use tandem::call_manager::{Drain, FromLink};
 use tandem::device_host::queries::{Stock, TakeStock};
-use tandem::device_host::{DeviceHost, HostTick, Inject, Wire};
+use tandem::device_host::{DeviceHost, HostTick, Inject, Leave, Wire};
 use tandem::directory::Directory;
 use tandem::edge::sip::{Addresses, Secrets};
 use tandem::journal::Journal;
@@ -36,6 +36,8 @@ use tokio::task::LocalSet;
 
 /// Patience for the simulator's own questions; in virtual time nothing is slow, so it only bounds a mistake.
 const ASK: Duration = Duration::from_secs(1);
+/// As in production: devices told to leave per round of a polite stop.
+const LEAVE_PER_ROUND: usize = 500;
 /// Turns of a node per question, likewise.
 const TURNS_MAX: usize = 10_000;
 
@@ -219,9 +221,16 @@ impl Station {
             life.hung = false;
         }
     }
-    /// Its actors, for commands of an operator.
-    pub fn handles(&self) -> Option<&Handles> {
-        self.life.as_ref().map(|l| &l.handles)
+    /// It is about to stop and tells its peers so.
+    pub fn drain(&self) {
+        if let Some(life) = &self.life {
+            let _ = life.handles.manager.tell_vital(Drain);
+        }
+    }
+    /// Its devices are told to go elsewhere; how many are still here. `None` when it does not run.
+    pub fn leave(&mut self) -> Option<usize> {
+        let host = self.life.as_ref().filter(|l| !l.hung)?.handles.host.clone();
+        self.answer(host.ask(Leave { most: LEAVE_PER_ROUND }, ASK))
     }
 
     /// Datagrams arrive. What its mailbox does not take is lost, as behind a full socket buffer.

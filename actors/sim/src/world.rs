@@ -29,6 +29,7 @@ use tandem_host::clock::Clock;
 use tandem_host::link::simulated::{Path, SimNet};
 use tandem_host::random::Random;
 use tandem_loadtest::{PhoneInput, PhoneOutput};
+use tandem_model::timings::DRAIN;
 use tandem_model::view::{ClusterView, NodeView, Service, Sight};
 use tandem_rules::invariants::Broken;
 
@@ -38,6 +39,8 @@ pub const EPOCH: UnixMillis = UnixMillis(1_700_000_000_000);
 const JOURNAL_PAGE: usize = 65_536;
 /// Rounds of all nodes within one moment; more is a loop without end, which is a finding.
 const ROUNDS_MAX: usize = 100_000;
+/// As in production: between two rounds of a polite stop.
+const LEAVE_ROUND: Duration = Duration::from_millis(100);
 /// tokio's timers know whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -48,18 +51,26 @@ pub struct World {
     pub(crate) phones: Phones,
     pub(crate) log: Log,
     pub(crate) facts: Vec<Option<Facts>>,
+    /// By node: whether its facts are newer than the last check.
+    fresh: Vec<bool>,
     pub(crate) checks: Checks,
     shared: Shared,
     setup: Setup,
     somebody: NodeName,
     /// What is to go wrong, in order.
     plan: VecDeque<(Time, Fault)>,
+    /// What phones want done since a fault reached them.
+    wanted: Vec<Wanted>,
     /// Dead nodes of which nobody is told.
     silent: BTreeSet<u16>,
+    /// Nodes that are being stopped: their next round, and when patience ends.
+    leaving: BTreeMap<u16, (Time, Time)>,
     /// Cuts between nodes, by direction.
     cuts: BTreeSet<(u16, u16)>,
     link_loss: u32,
     calm_since: Option<Time>,
+    /// A registration, a view, a path or a phone's belief has changed since the last check.
+    changed: bool,
     journal_read: u64,
     paces: Paces,
     next_check: Time,
@@ -99,6 +110,7 @@ impl World {
         let mut world = Self {
             checks: Checks::new(&directory, setup.limits),
             facts: vec![None; stations.len()],
+            fresh: vec![false; stations.len()],
             log: Log::new(setup.traced),
             directory,
             stations,
@@ -107,10 +119,13 @@ impl World {
             setup,
             somebody,
             plan: VecDeque::new(),
+            wanted: Vec::new(),
             silent: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             cuts: BTreeSet::new(),
             link_loss: 0,
             calm_since: Some(Time::ZERO),
+            changed: true,
             journal_read: 0,
             paces,
             next_check: Time::ZERO,
@@ -165,7 +180,8 @@ impl World {
     fn next_deadline(&self) -> Option<Time> {
         let plan = self.plan.front().map(|(at, _)| *at);
         let sip = self.shared.sip.borrow().next_deadline();
-        [plan, sip, self.shared.links.next_deadline(), self.phones.next_deadline()].into_iter().flatten().min()
+        let round = self.leaving.values().map(|(at, _)| *at).min();
+        [plan, sip, round, self.shared.links.next_deadline(), self.phones.next_deadline()].into_iter().flatten().min()
     }
 
     /// One moment.
@@ -176,7 +192,8 @@ impl World {
         }
         self.shared.links.advance(now);
         self.log_frames(now);
-        let mut wanted = Vec::new();
+        self.rounds(now);
+        let mut wanted = std::mem::take(&mut self.wanted);
         self.deliver(now, &mut wanted);
         self.phones.tick(now, &mut wanted);
         for wish in wanted {
@@ -187,6 +204,25 @@ impl World {
         if now >= self.next_check {
             self.next_check = now + self.setup.check_every;
             self.check(now);
+        }
+    }
+
+    /// The rounds of polite stops that are due.
+    fn rounds(&mut self, now: Time) {
+        let due: Vec<_> = self.leaving.iter().filter(|(_, (at, _))| *at <= now).map(|(n, d)| (*n, d.1)).collect();
+        for (n, deadline) in due {
+            let Some(station) = self.stations.get_mut(usize::from(n)) else { continue };
+            match station.leave() {
+                Some(left) if left > 0 && now < deadline => {
+                    self.leaving.insert(n, (now + LEAVE_ROUND, deadline));
+                }
+                _ => {
+                    self.leaving.remove(&n);
+                    station.crash();
+                    self.changed = true;
+                    self.log.event(now, &format!("--- {} has stopped", station.name));
+                }
+            }
         }
     }
 
@@ -237,6 +273,7 @@ impl World {
             // Phones of a run use datagrams.
             PhoneOutput::Open { .. } => {}
             PhoneOutput::Changed(change) => {
+                self.changed = true;
                 let server = change.server.and_then(|a| self.stations.iter().find(|s| s.address == a));
                 let server = server.map_or("nobody", |s| s.name.as_str());
                 let text = format!("{} {:?} > {:?} {server}: {:?}", phone.user(), change.from, change.to, change.why);
@@ -281,6 +318,7 @@ impl World {
         if let Err(how) = self.do_apply(fault) {
             self.broken = Some(Broken { rule: "a_node_starts", how });
         }
+        self.changed = true;
         let calm = self.cuts.is_empty() && self.link_loss == 0 && !self.stations.iter().any(Station::hangs);
         self.calm_since = calm.then_some(now);
     }
@@ -301,8 +339,26 @@ impl World {
                 self.station(n)?.crash();
                 self.renew_cuts();
             }
+            Fault::Stop(n) => {
+                self.silent.remove(&n);
+                let now = self.now();
+                self.station(n)?.drain();
+                self.leaving.insert(n, (now, now + DRAIN));
+            }
+            Fault::Off(of) => {
+                let now = self.now();
+                self.phones.switch_off(now, of, &mut self.wanted);
+            }
+            Fault::On => {
+                let now = self.now();
+                self.phones.switch_on(now, &mut self.wanted);
+            }
             Fault::Return(n) => {
                 self.silent.remove(&n);
+                if self.leaving.remove(&n).is_some() {
+                    // Whoever starts a node that is stopping has waited long enough for it.
+                    self.station(n)?.crash();
+                }
                 if !self.station(n)?.lives() {
                     self.paces.begins(name(n)?);
                 }
@@ -381,6 +437,7 @@ impl World {
         self.shared.sip.borrow_mut().heal();
         self.apply(Fault::SipLoss(0));
         self.apply(Fault::LinkLoss(0));
+        self.apply(Fault::On);
         for index in 0..u16::try_from(self.stations.len()).unwrap_or(u16::MAX) {
             let hangs = self.stations.get(usize::from(index)).is_some_and(Station::hangs);
             self.apply(if hangs { Fault::Resume(index) } else { Fault::Return(index) });
@@ -390,7 +447,7 @@ impl World {
     /// Asks the nodes that have run, then the invariants.
     fn check(&mut self, now: Time) {
         self.refresh_facts();
-        let truth = self.truth(now);
+        let truth = self.truth();
         let sip = self.shared.sip.borrow();
         let (phones, stations, cuts) = (self.phones.all(), &self.stations, &self.cuts);
         let reaches = |device: usize, node: usize| {
@@ -405,13 +462,22 @@ impl World {
             let (a, b) = (index(a), index(b));
             !cuts.contains(&(a, b)) && !cuts.contains(&(b, a))
         };
+        let feels = |device: usize| {
+            let at = phones.get(device)?.registered_at()?;
+            stations.iter().position(|s| s.address == at)
+        };
+        let is_on = |device: usize| self.phones.is_on(device);
         let picture = Picture {
             now,
             directory: &self.directory,
             facts: &self.facts,
+            fresh: &self.fresh,
+            is_on: &is_on,
             truth: &truth,
             reaches: &reaches,
             joined: &joined,
+            feels: &feels,
+            changed: self.changed,
             calm_since: self.calm_since,
         };
         let panics = self.stations.iter().find_map(|s| match s.panics() {
@@ -419,6 +485,8 @@ impl World {
             (restarts, gave_up) => Some(format!("{}: {restarts} restarts, gave up: {gave_up:?}", s.name)),
         });
         let verdict = self.checks.ask(&picture);
+        self.changed = false;
+        self.fresh.iter_mut().for_each(|fresh| *fresh = false);
         self.broken = self.broken.take().or(verdict.err());
         self.broken = self.broken.take().or(panics.map(|how| Broken { rule: "nobody_panics", how }));
     }
@@ -426,19 +494,25 @@ impl World {
     /// Facts of every node that runs, asked again of those that have run since.
     pub(crate) fn refresh_facts(&mut self) {
         let devices = self.directory.len();
-        for (station, facts) in self.stations.iter_mut().zip(&mut self.facts) {
+        for ((station, facts), fresh) in self.stations.iter_mut().zip(&mut self.facts).zip(&mut self.fresh) {
             if !station.runs() {
-                *facts = None;
+                self.changed |= facts.take().is_some();
             } else if station.take_ran() || facts.is_none() {
                 let me = station.me().cloned();
                 let answer = station.look();
-                *facts = me.zip(answer).map(|(me, (stock, overview))| Facts::new(me, stock, overview, devices));
+                let new = me.zip(answer).map(|(me, (stock, overview))| Facts::new(me, stock, overview, devices));
+                self.changed |= match (&*facts, &new) {
+                    (Some(old), Some(new)) => !old.same_but_stamps(new),
+                    _ => true,
+                };
+                *facts = new;
+                *fresh = true;
             }
         }
     }
 
     /// Who really runs; what a node says of its service is believed.
-    fn truth(&self, now: Time) -> ClusterView {
+    fn truth(&self) -> ClusterView {
         let node = |(station, facts): (&Station, &Option<Facts>)| {
             let view = match facts {
                 Some(facts) => NodeView {
@@ -449,9 +523,9 @@ impl World {
                         NodeState::Draining => Service::Draining,
                     },
                     incarnation: facts.me.incarnation,
-                    ..NodeView::unseen(now)
+                    ..NodeView::unseen(Time::ZERO)
                 },
-                None => NodeView::unseen(now),
+                None => NodeView::unseen(Time::ZERO),
             };
             (station.name.clone(), view)
         };
