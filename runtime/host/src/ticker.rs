@@ -110,6 +110,8 @@ impl Ticker {
         });
         let ticker = tokio::task::spawn_local(async move {
             let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + TICK_EVERY, TICK_EVERY);
+            // As on the thread: ticks that a hung node slept through are not made up for.
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 interval.tick().await;
                 tick();
