@@ -9,7 +9,7 @@ mod membership;
 pub mod queries;
 
 use crate::counts::Counts;
-use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
+use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk};
 use crate::directory::Directory;
 use crate::group_supervisor::GroupSupervisor;
 use crate::journal::{Fact, Journal};
@@ -66,6 +66,8 @@ pub struct CallManager {
     pub(crate) view: ClusterView,
     /// When each node was last heard, kept beyond its death: the outage of its devices counts from there.
     pub(crate) last_heard: BTreeMap<u16, Time>,
+    /// Rows of earlier lives of this node, and how far their clock was ahead: they wait until every copy is complete.
+    pub(crate) adoptable: Vec<(i64, Vec<Registration>)>,
     /// What the living nodes serve.
     pub(crate) counts: Counts,
     pub(crate) metrics: ManagerMetrics,
@@ -97,6 +99,7 @@ impl CallManager {
             state: NodeState::Joining,
             view,
             last_heard: BTreeMap::new(),
+            adoptable: Vec::new(),
             counts: Counts::default(),
             metrics,
             serving,
@@ -134,9 +137,9 @@ impl CallManager {
             }
             Output::Changed { owner, changes } => self.changed(&owner, changes),
             Output::Orphaned { owner, rows } => self.orphaned(&owner, rows),
-            Output::InSync => self.tell_host(Settle),
+            Output::InSync => self.in_sync(now),
             Output::Forgotten { owner, rows } => self.forgotten(&owner, rows),
-            Output::Adoptable { clock_ahead_micros, rows, .. } => self.adopt(now, clock_ahead_micros, rows),
+            Output::Adoptable { clock_ahead_micros, rows, .. } => self.adoptable.push((clock_ahead_micros, rows)),
             Output::Signal { .. } | Output::Asked { .. } | Output::Answered { .. } | Output::SignalFailed { .. } => {}
             membership => self.member_changed(now, membership),
         }

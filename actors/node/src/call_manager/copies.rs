@@ -3,7 +3,7 @@
 //! Work per row only for rows that changed; a node's death touches no row (DESIGN section 5).
 
 use super::CallManager;
-use crate::device_host::{Adopt, Claim, Claims};
+use crate::device_host::{Adopt, Claim, Claims, Settle};
 use crate::locator::Elsewhere;
 use crate::registration::Registration;
 use tandem_base::{NodeLife, Time};
@@ -105,8 +105,16 @@ impl CallManager {
         }
     }
 
+    /// Every copy is complete: only now can be told which devices of an earlier life have registered elsewhere meanwhile.
+    pub(super) fn in_sync(&mut self, now: Time) {
+        for (clock_ahead_micros, rows) in std::mem::take(&mut self.adoptable) {
+            self.adopt(now, clock_ahead_micros, rows);
+        }
+        self.tell_host(Settle);
+    }
+
     /// Peers kept rows of an earlier life of this node: its devices are still there and take up where they were.
-    pub(super) fn adopt(&mut self, now: Time, clock_ahead_micros: i64, rows: Vec<Registration>) {
+    fn adopt(&mut self, now: Time, clock_ahead_micros: i64, rows: Vec<Registration>) {
         let local = |secs: u64| -> u32 {
             let micros = i64::try_from(secs).unwrap_or(i64::MAX / 2_000_000).saturating_mul(1_000_000);
             u32::try_from(micros.saturating_sub(clock_ahead_micros).max(0) / 1_000_000).unwrap_or(u32::MAX)
