@@ -2,12 +2,17 @@
 //! neither socket nor clock is known here.
 
 use super::DeviceHost;
+use crate::journal::Fact;
 use actix::{Context, Handler, Message};
+use std::time::Duration;
 use tandem_base::Time;
 use tandem_host::datagram::DatagramSocket;
 use tandem_host::outbox::{Flow, Inbox, Outbox, Peer, Received};
 use tandem_host::stream::{Connections, StreamEvent};
 use tandem_host::udp_loop::{Datagrams, UdpLoop};
+
+/// How long a node that stood still takes no datagram: enough to empty its sockets, less than a phone's first retransmission.
+const DEAF: Duration = Duration::from_millis(100);
 
 /// Takes what a host sends, without sockets.
 pub type MemoryWire = Box<dyn FnMut(Peer, &[u8])>;
@@ -47,6 +52,23 @@ impl DeviceHost {
             memory => self.wire = memory,
         }
     }
+    /// Whether datagrams that come now may have waited while the whole node stood still for longer than its peers wait for it. Their
+    /// devices may be elsewhere by now, and an old request would look newer than that; whoever is still there asks again (RFC 3261 17.1.2.2).
+    pub(super) fn stood_still(&mut self, now: Time) -> bool {
+        let silence = now.since(self.last_turn);
+        if silence >= self.directory.settings.dead_after.0 {
+            self.deaf_until = now + DEAF;
+            let text = format!(
+                "{} stood still for {} ms: what waited at its sockets is dropped",
+                self.me,
+                silence.as_millis()
+            );
+            let fact = Fact::Cluster { kind: "node_stood_still", group: None, cause: "silence".to_owned(), text };
+            self.journal.push(self.clock.unix_millis(), self.index, fact);
+        }
+        self.last_turn = now;
+        now < self.deaf_until
+    }
     /// Without a socket loop nobody calls `turn`: do it after each message that may have left something to send.
     pub(crate) fn turn_in_memory(&mut self, now: Time) {
         let Some(Wire::Memory { mut send, mut out }) = self.wire.take() else { return };
@@ -58,6 +80,9 @@ impl DeviceHost {
 
 impl Datagrams for DeviceHost {
     fn batch(&mut self, batch: &Received<'_>, now: Time, out: &mut Outbox) {
+        if self.stood_still(now) {
+            return;
+        }
         self.begin_turn();
         for (bytes, peer) in batch.iter() {
             self.serve(now, bytes, peer, out);

@@ -233,6 +233,7 @@ impl Handler<HostTick> for DeviceHost {
     type Result = ();
     fn handle(&mut self, _: HostTick, _: &mut Context<Self>) {
         let now = self.clock.now();
+        self.stood_still(now);
         self.begin_turn();
         self.turn_wheel(now);
         self.edge.tick(now);

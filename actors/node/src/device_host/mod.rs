@@ -94,6 +94,10 @@ pub struct DeviceHost {
     pub(crate) stamp: Stamp,
     /// Unix milliseconds of this turn.
     pub(crate) unix_millis: u64,
+    /// When it last took datagrams or a tick: a long silence says that the whole node stood still.
+    pub(crate) last_turn: Time,
+    /// Until then no datagram is taken.
+    pub(crate) deaf_until: Time,
     pub(crate) service: Service,
     pub(crate) view: Arc<ClusterView>,
     pub(crate) last_heard: BTreeMap<u16, Time>,
@@ -151,6 +155,8 @@ impl DeviceHost {
             manager,
             own,
             stamp: Stamp::default(),
+            last_turn: now,
+            deaf_until: Time::ZERO,
             service: Service::Joining,
             view,
             last_heard: BTreeMap::new(),
