@@ -92,6 +92,9 @@ pub struct Checks {
     worst: Worst,
 }
 
+/// Duplicates may last so many times longer while frames between nodes are lost or a node hangs.
+const WHILE_LOST: u32 = 10;
+
 fn broken(rule: &'static str, how: String) -> Broken {
     Broken { rule, how }
 }
@@ -251,7 +254,9 @@ impl Checks {
         };
         let since = *clocks.duplicate.get_or_insert(picture.now);
         self.worst.duplicate = self.worst.duplicate.max(picture.now.since(since));
-        if picture.now.since(since) > self.limits.duplicate {
+        // While frames are lost a row is sent again and again before it arrives.
+        let limit = self.limits.duplicate * if picture.calm_since.is_some() { 1 } else { WHILE_LOST };
+        if picture.now.since(since.max(picture.calm_since.unwrap_or_default())) > limit {
             at_most_one_live_registration(&about.name, &[one.me.clone(), other.me.clone()], &one.overview.view)?;
         }
         Ok(())

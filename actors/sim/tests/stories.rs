@@ -1,0 +1,70 @@
+//! What the simulator has found, told as a story each: the shortest course of events that once ended wrong.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is test code")]
+
+use std::time::Duration;
+use tandem_sim::{Fault, Setup, Sim};
+
+const CCM1: u16 = 0;
+const CCM2: u16 = 1;
+const CCM3: u16 = 2;
+
+fn small() -> Sim {
+    let mut sim = Sim::new(Setup::small(1, 30).unwrap()).unwrap();
+    run(&mut sim, Duration::from_secs(5));
+    sim
+}
+
+fn run(sim: &mut Sim, time: Duration) {
+    if !sim.run_for(time) {
+        panic!("{}\n{}", sim.broken().unwrap(), sim.lines().join("\n"));
+    }
+}
+
+/// Events that hold `what`.
+fn told(sim: &Sim, what: &str) -> Vec<String> {
+    sim.lines().iter().filter(|l| l.contains(what)).cloned().collect()
+}
+
+/// CCM2 is cut off and dies; its devices register elsewhere before anybody knows that it is dead, so its old rows stay as orphans.
+/// It returns while frames are lost: it must not take up devices of which it has not yet heard that they have moved.
+#[test]
+fn a_returned_node_takes_up_no_device_that_has_moved() {
+    let mut sim = small();
+    sim.apply(Fault::Cut(CCM2, CCM1));
+    sim.apply(Fault::Cut(CCM2, CCM3));
+    sim.apply(Fault::Crash(CCM2));
+    run(&mut sim, Duration::from_secs(8));
+    let early = told(&sim, "(rank 2): move");
+    assert!(!early.is_empty(), "nobody moved before the death was known");
+    sim.apply(Fault::Heal(CCM2, CCM1));
+    sim.apply(Fault::Heal(CCM2, CCM3));
+    for _ in 0..10 {
+        sim.apply(Fault::LinkLoss(300_000));
+        sim.apply(Fault::Return(CCM2));
+        run(&mut sim, Duration::from_secs(3));
+        sim.apply(Fault::LinkLoss(0));
+        run(&mut sim, Duration::from_secs(1));
+        assert_eq!(told(&sim, "adopted"), Vec::<String>::new());
+        sim.apply(Fault::PowerOff(CCM2));
+        run(&mut sim, Duration::from_secs(8));
+    }
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// CCM1 stands still, its phones lose patience and register elsewhere. Then it goes on and finds their old requests at its socket:
+/// they are older than what happened meanwhile, and must not win over it.
+#[test]
+fn requests_that_waited_at_a_node_that_stood_still_do_not_win() {
+    let mut sim = small();
+    sim.apply(Fault::Hang(CCM1));
+    run(&mut sim, Duration::from_secs(5));
+    let moved = told(&sim, ": failover").len();
+    assert!(moved >= 10, "{moved} devices have moved");
+    let before = told(&sim, "unregister").len();
+    sim.apply(Fault::Resume(CCM1));
+    run(&mut sim, Duration::from_secs(1));
+    let lost: Vec<_> = told(&sim, "unregister").into_iter().skip(before).filter(|l| !l.contains("[CCM1]")).collect();
+    assert_eq!(lost, Vec::<String>::new());
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
