@@ -68,7 +68,11 @@ pub fn judge(directory: &Directory, nonces: &NonceKey, unix_secs: u32, who: &Cla
     let stored = device.map_or(Stored::UNKNOWN, |d| directory.credentials(d));
     let lifetime = directory.nonce_lifetime_secs();
     let nonce = nonces.check(presented.credentials.nonce, directory.realm.as_bytes(), unix_secs, lifetime);
-    let verdict = verify(&stored, &presented.credentials, who.method);
+    let verdict = if is_offered(directory, presented.credentials.algorithm) {
+        verify(&stored, &presented.credentials, who.method)
+    } else {
+        Verdict::Unsupported
+    };
     let wrong = |failure| Gate::Challenge { stale: false, failure: Some(failure) };
     let nc = match (nonce, verdict) {
         (_, Verdict::Malformed) => return Gate::Malformed,
@@ -86,4 +90,10 @@ pub fn judge(directory: &Directory, nonces: &NonceKey, unix_secs: u32, who: &Cla
         None => false,
     };
     if theirs { Gate::Pass(device, Some(nc)) } else { Gate::Forbidden }
+}
+
+/// Whether an algorithm is one of those in the challenge: a weaker one than was offered is no answer to it (RFC 8760 section 2.5).
+fn is_offered(directory: &Directory, named: Option<&[u8]>) -> bool {
+    let named = named.unwrap_or(b"MD5");
+    directory.settings.algorithms.iter().any(|a| named.eq_ignore_ascii_case(a.word().as_bytes()))
 }
