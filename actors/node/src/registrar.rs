@@ -90,7 +90,7 @@ impl DeviceHost {
             return Answer::Unavailable;
         }
         match wish.what {
-            What::Query => self.locator.slot(wish.device).map_or(Answer::Unbound, Answer::Bound),
+            What::Query => self.tell_binding(now, wish),
             What::Remove { contact } => self.remove_binding(now, wish, contact),
             What::Bind { .. } => match self.locator.slot(wish.device) {
                 Some(slot) => self.bind_in_slot(now, wish, slot, Happened::Refreshed),
@@ -276,6 +276,21 @@ impl DeviceHost {
         {
             self.metrics.outage.record(now.since(*heard).as_secs_f64());
         }
+    }
+
+    /// Tells what is bound. The digest does not cover the Contact, so a question's credentials would be good for a binding too: their count
+    /// is used up here, and the peers are told.
+    fn tell_binding(&mut self, now: Time, wish: &Wish<'_>) -> Answer {
+        let Some(slot) = self.locator.slot(wish.device) else { return Answer::Unbound };
+        let Some(device) = self.devices.get_mut(slot) else { return Answer::Unbound };
+        if let Some((time, id, nc)) = wish.nonce {
+            if device.nonces.accept(time, id, nc) != NcVerdict::Accepted {
+                return Answer::Stale;
+            }
+            self.rows.put(now, device, false);
+            self.metrics.rows.increment(1);
+        }
+        Answer::Bound(slot)
     }
 
     /// Removes what is bound, if it is this contact or any.

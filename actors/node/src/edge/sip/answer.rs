@@ -37,10 +37,7 @@ fn emit(out: &mut Outbox, peer: Peer, write: impl Fn(&mut Writer<'_>)) {
 pub(super) fn bound(request: &Request<'_, '_>, device: &Device, out: &mut Outbox) {
     emit(out, request.peer, |w| {
         response(w, request.message, Status::OK, &request.tag, request.peer.addr);
-        w.put(b"Contact: <").text(&device.contact).put(b">;expires=").number(u64::from(device.granted)).put(b"\r\n");
-        if let Some(path) = &device.path {
-            w.line("Path", path.as_bytes());
-        }
+        binding(w, device, device.granted);
         if device.traits.outbound {
             w.put(b"Require: outbound\r\n");
             if device.traits.stream {
@@ -50,6 +47,14 @@ pub(super) fn bound(request: &Request<'_, '_>, device: &Device, out: &mut Outbox
         w.date(UnixMillis(u64::from(device.answered) * 1_000));
         w.end();
     });
+}
+
+/// The one contact of a device, for so many seconds, and its Path.
+fn binding(w: &mut Writer<'_>, device: &Device, seconds: u32) {
+    w.put(b"Contact: <").text(&device.contact).put(b">;expires=").number(u64::from(seconds)).put(b"\r\n");
+    if let Some(path) = &device.path {
+        w.line("Path", path.as_bytes());
+    }
 }
 
 impl DeviceHost {
@@ -140,6 +145,17 @@ impl DeviceHost {
         let least = u64::from(self.directory.settings.min_expires);
         self.simple(request, Status::INTERVAL_TOO_BRIEF, out, |w| {
             w.number_line("Min-Expires", least);
+        });
+    }
+    /// 200 to who changed nothing: the binding as it stands, with the time that is left. Remembered, because its nonce count is used up.
+    pub(super) fn told(&mut self, now: Time, request: &Request<'_, '_>, slot: u32, out: &mut Outbox) {
+        let Some(device) = self.devices.get(slot) else { return };
+        let mut lines = vec![0; LONG];
+        let mut w = Writer::new(&mut lines);
+        binding(&mut w, device, device.expires_at.saturating_sub(Self::seconds(now)));
+        let lines = w.finish().ok().and_then(|len| lines.get(..len)).unwrap_or_default();
+        self.remembered(now, request, Status::OK, out, |w, date| {
+            w.put(lines).date(date);
         });
     }
     /// 200 without a binding.

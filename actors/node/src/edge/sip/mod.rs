@@ -289,12 +289,14 @@ impl DeviceHost {
 
     fn answer_register(&mut self, now: Time, request: &Request<'_, '_>, answer: &Answer, out: &mut Outbox) {
         match answer {
-            Answer::Bound(slot) => {
-                if let Some(device) = self.devices.get(*slot) {
+            Answer::Bound(slot) => match self.devices.get(*slot) {
+                Some(device) if device.transaction == Some(request.key.short()) => {
                     answer::bound(request, device, out);
                     self.metrics.responded(200);
                 }
-            }
+                // It asked, or named another contact: not the slot's transaction, so the slot cannot answer it again.
+                _ => self.told(now, request, *slot, out),
+            },
             Answer::Unbound => self.unbound(now, request, out),
             Answer::Stale => {
                 self.metrics.auth_failed(crate::observe::AuthFailure::Replay);
