@@ -169,7 +169,10 @@ impl<'a> Handler<Register<'a>> for Device {
             return Registered::OutOfOrder;
         }
         if let Some((time, id, nc)) = m.nonce {
+            let first = self.nonces == NcWindow::default();
             match self.nonces.accept(time, id, nc) {
+                // What a device sent before it was known here may have been overheard: every lower count is used up.
+                NcVerdict::Accepted if first => self.nonces = NcWindow::taken_over(time, id, nc),
                 NcVerdict::Accepted => {}
                 NcVerdict::Replayed | NcVerdict::OldNonce => return Registered::Stale,
             }
