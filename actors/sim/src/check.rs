@@ -287,6 +287,11 @@ impl Checks {
             clocks.best = best.cloned();
             clocks.misplaced = None;
         }
+        if !(picture.is_on)(device) {
+            // It cannot be moved: its registration stays where it is until it expires.
+            clocks.misplaced = None;
+            return Ok(());
+        }
         let holders = picture.facts.iter().flatten().filter(|f| f.holds(device));
         let verdicts = holders
             .filter(|f| reaches(&f.me.node))

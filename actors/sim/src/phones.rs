@@ -7,7 +7,7 @@ use std::time::Duration;
 use tandem::directory::Directory;
 use tandem_base::Time;
 use tandem_host::random::Random;
-use tandem_loadtest::{Identity, Phone, PhoneInput, PhoneOutput, Profile};
+use tandem_loadtest::{Identity, Phone, PhoneInput, PhoneOutput, Profile, Status};
 use tandem_model::config::Credential;
 
 /// Where every phone listens.
@@ -31,6 +31,8 @@ pub struct Phones {
     starts: BTreeSet<(Time, usize)>,
     /// Switched off by a fault.
     off: BTreeSet<usize>,
+    /// To be switched on as soon as they are off.
+    again: BTreeSet<usize>,
 }
 
 impl Phones {
@@ -58,7 +60,15 @@ impl Phones {
         }
         let by_address = phones.iter().enumerate().map(|(i, p)| (p.local(), i)).collect();
         let armed = vec![None; phones.len()];
-        Ok(Self { phones, by_address, timers: BTreeSet::new(), armed, starts, off: BTreeSet::new() })
+        Ok(Self {
+            phones,
+            by_address,
+            timers: BTreeSet::new(),
+            armed,
+            starts,
+            off: BTreeSet::new(),
+            again: BTreeSet::new(),
+        })
     }
 
     /// All of them, by number.
@@ -79,7 +89,9 @@ impl Phones {
     /// Switches those on again that were switched off.
     pub fn switch_on(&mut self, now: Time, wanted: &mut Vec<Wanted>) {
         for phone in std::mem::take(&mut self.off) {
-            self.feed(now, phone, PhoneInput::Start, wanted);
+            // One that is still taking its registration back is switched on when it has done so.
+            self.again.insert(phone);
+            self.walk(phone, wanted, |p| p.tick(now));
         }
     }
     /// Whether a phone is meant to be on.
@@ -114,6 +126,9 @@ impl Phones {
         let (Some(phone), Some(armed)) = (self.phones.get_mut(number), self.armed.get_mut(number)) else { return };
         step(phone);
         wanted.extend(std::iter::from_fn(|| phone.poll()).map(|output| Wanted { phone: number, output }));
+        if phone.status() == Status::Off && self.again.remove(&number) {
+            self.starts.insert((Time::ZERO, number));
+        }
         let deadline = phone.deadline();
         if *armed != deadline {
             if let Some(old) = armed.take() {
