@@ -156,7 +156,7 @@ impl CallManager {
         }
     }
     fn note(&self, kind: &'static str, cause: String, text: String) {
-        self.journal.push(self.clock.unix_millis(), self.index, Fact::Cluster { kind, group: None, cause, text });
+        self.journal.push(self.clock.unix_millis(), self.index, Fact::cluster(kind, None, cause, text));
     }
 }
 

@@ -28,7 +28,7 @@ impl CallManager {
             self.journal.push(
                 self.clock.unix_millis(),
                 self.index,
-                Fact::Cluster { kind: event.kind, group, cause, text },
+                Fact::cluster(event.kind, group, cause, text),
             );
         }
         // Its devices are served by nobody until they register again.

@@ -68,7 +68,7 @@ impl GroupSupervisor {
         Self { parts, view, pace: Pace::new(per_second, now), asked: false, calling: false, ticks: 0 }
     }
     fn note(&self, kind: &'static str, text: String) {
-        let fact = Fact::Cluster { kind, group: Some(self.parts.group), cause: "failback".to_owned(), text };
+        let fact = Fact::cluster(kind, Some(self.parts.group), "failback".to_owned(), text);
         self.parts.journal.push(self.parts.clock.unix_millis(), self.parts.me, fact);
     }
     /// Whether a better member is in service than this node, so that somebody may have to go.

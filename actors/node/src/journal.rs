@@ -27,17 +27,27 @@ pub enum Fact {
         /// At which rank.
         rank: Rank,
     },
-    /// Anything about a node or a group: kind, group if any, cause, sentence.
-    Cluster {
-        /// Bounded word, such as `node_down`.
-        kind: &'static str,
-        /// The group it concerns, as an index into the directory.
-        group: Option<u16>,
-        /// Why, in a few words.
-        cause: String,
-        /// A sentence for people.
-        text: String,
-    },
+    /// Anything about a node or a group. Boxed, so that the many entries about devices stay small.
+    Cluster(Box<Story>),
+}
+
+/// What happened to a node or a group.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// Bounded word, such as `node_down`.
+    pub kind: &'static str,
+    /// The group it concerns, as an index into the directory.
+    pub group: Option<u16>,
+    /// Why, in a few words.
+    pub cause: String,
+    /// A sentence for people.
+    pub text: String,
+}
+impl Fact {
+    /// About a node, or about a group of the directory.
+    pub fn cluster(kind: &'static str, group: Option<u16>, cause: String, text: String) -> Self {
+        Self::Cluster(Box::new(Story { kind, group, cause, text }))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -118,7 +128,8 @@ impl Journal {
                     format!("{} {event} at {at} (rank {rank}): {reason}", name.as_ref().map_or("?", |n| n.as_str()));
                 (event, group.map(|g| g.name.clone()), name, reason.to_owned(), text)
             }
-            Fact::Cluster { kind, group, cause, text } => {
+            Fact::Cluster(story) => {
+                let Story { kind, group, cause, text } = story.as_ref();
                 let group = group.and_then(|g| self.directory.groups.get(usize::from(g))).map(|g| g.name.clone());
                 (*kind, group, None, cause.clone(), text.clone())
             }

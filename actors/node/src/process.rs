@@ -120,7 +120,7 @@ impl Process {
     }
     pub(crate) fn note(&self, node: &NodeName, kind: &'static str, cause: &str, text: String) {
         let index = self.directory.node_index(node).unwrap_or(u16::MAX);
-        let fact = Fact::Cluster { kind, group: None, cause: cause.to_owned(), text };
+        let fact = Fact::cluster(kind, None, cause.to_owned(), text);
         self.journal.push(self.clock.unix_millis(), index, fact);
     }
 

@@ -63,7 +63,7 @@ impl DeviceHost {
                 self.me,
                 silence.as_millis()
             );
-            let fact = Fact::Cluster { kind: "node_stood_still", group: None, cause: "silence".to_owned(), text };
+            let fact = Fact::cluster("node_stood_still", None, "silence".to_owned(), text);
             self.journal.push(self.clock.unix_millis(), self.index, fact);
         }
         self.last_turn = now;
