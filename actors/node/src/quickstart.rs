@@ -41,7 +41,7 @@ fn shares(devices: u32) -> [u32; 4] {
 }
 
 /// The configuration as a file would have it.
-fn configuration(devices: u32) -> String {
+pub fn configuration(devices: u32) -> String {
     let mut text = "[cluster]\nname = \"quickstart\"\n\n[settings]\nmin_expires = 10\n\n".to_owned();
     for node in ["CCM1", "CCM2", "CCM3"] {
         let _ = writeln!(text, "[[node]]\nname = \"{node}\"\naddress = \"127.0.0.1\"\nsip_udp = 0\nsip_tcp = 0\n");
@@ -65,7 +65,7 @@ fn configuration(devices: u32) -> String {
 }
 
 /// The phones of a process: one group of phones per pool, each with its ordered CallManagers.
-fn phones(process: &Process, devices: u32) -> FleetConfig {
+pub fn phones(process: &Process, devices: u32) -> FleetConfig {
     let mut first = 1;
     let mut groups = Vec::new();
     for ((pool, _, members, _), count) in POOLS.into_iter().zip(shares(devices)) {
