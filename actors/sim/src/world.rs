@@ -3,6 +3,8 @@
 //! Everything happens in a fixed order within a moment: faults, frames, datagrams, phones, nodes by their place. It must never read
 //! anything but the virtual clock and the seed.
 
+mod apply;
+
 use crate::check::{Checks, Picture};
 use crate::facts::Facts;
 use crate::faults::Fault;
@@ -26,10 +28,9 @@ use tandem::journal::Journal;
 use tandem_base::{NodeName, Time, UnixMillis};
 use tandem_cluster::NodeState;
 use tandem_host::clock::Clock;
-use tandem_host::link::simulated::{Path, SimNet};
+use tandem_host::link::simulated::SimNet;
 use tandem_host::random::Random;
 use tandem_loadtest::{PhoneInput, PhoneOutput};
-use tandem_model::timings::DRAIN;
 use tandem_model::view::{ClusterView, NodeView, Service, Sight};
 use tandem_rules::invariants::Broken;
 
@@ -39,8 +40,6 @@ pub const EPOCH: UnixMillis = UnixMillis(1_700_000_000_000);
 const JOURNAL_PAGE: usize = 65_536;
 /// Rounds of all nodes within one moment; more is a loop without end, which is a finding.
 const ROUNDS_MAX: usize = 100_000;
-/// As in production: between two rounds of a polite stop.
-const LEAVE_ROUND: Duration = Duration::from_millis(100);
 /// tokio's timers know whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -187,8 +186,10 @@ impl World {
     /// One moment.
     fn step(&mut self, now: Time) {
         self.steps += 1;
-        while let Some((_, fault)) = self.plan.pop_front_if(|(at, _)| *at <= now) {
-            self.apply(fault);
+        while self.plan.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, fault)) = self.plan.pop_front() {
+                self.apply(fault);
+            }
         }
         self.shared.links.advance(now);
         self.log_frames(now);
@@ -204,25 +205,6 @@ impl World {
         if now >= self.next_check {
             self.next_check = now + self.setup.check_every;
             self.check(now);
-        }
-    }
-
-    /// The rounds of polite stops that are due.
-    fn rounds(&mut self, now: Time) {
-        let due: Vec<_> = self.leaving.iter().filter(|(_, (at, _))| *at <= now).map(|(n, d)| (*n, d.1)).collect();
-        for (n, deadline) in due {
-            let Some(station) = self.stations.get_mut(usize::from(n)) else { continue };
-            match station.leave() {
-                Some(left) if left > 0 && now < deadline => {
-                    self.leaving.insert(n, (now + LEAVE_ROUND, deadline));
-                }
-                _ => {
-                    self.leaving.remove(&n);
-                    station.crash();
-                    self.changed = true;
-                    self.log.event(now, &format!("--- {} has stopped", station.name));
-                }
-            }
         }
     }
 
@@ -307,140 +289,6 @@ impl World {
             {
                 self.broken.get_or_insert(broken);
             }
-        }
-    }
-
-    /// One thing goes wrong, or ends.
-    pub fn apply(&mut self, fault: Fault) {
-        let now = self.now();
-        let told = fault.tell(&self.directory.nodes);
-        self.log.event(now, &format!("--- {told}"));
-        if let Err(how) = self.do_apply(fault) {
-            self.broken = Some(Broken { rule: "a_node_starts", how });
-        }
-        self.changed = true;
-        let calm = self.cuts.is_empty() && self.link_loss == 0 && !self.stations.iter().any(Station::hangs);
-        self.calm_since = calm.then_some(now);
-    }
-
-    fn do_apply(&mut self, fault: Fault) -> Result<(), String> {
-        let names = self.directory.nodes.clone();
-        let name = |n: u16| names.get(usize::from(n)).ok_or_else(|| format!("there is no node number {n}"));
-        match fault {
-            Fault::Crash(n) => {
-                self.silent.remove(&n);
-                self.station(n)?.crash();
-            }
-            Fault::PowerOff(n) => {
-                let me = name(n)?;
-                self.silent.insert(n);
-                // Nobody hears its connections close.
-                names.iter().filter(|p| *p != me).for_each(|peer| self.shared.links.cut(me, peer));
-                self.station(n)?.crash();
-                self.renew_cuts();
-            }
-            Fault::Stop(n) => {
-                self.silent.remove(&n);
-                let now = self.now();
-                self.station(n)?.drain();
-                self.leaving.insert(n, (now, now + DRAIN));
-            }
-            Fault::Off(of) => {
-                let now = self.now();
-                self.phones.switch_off(now, of, &mut self.wanted);
-            }
-            Fault::On => {
-                let now = self.now();
-                self.phones.switch_on(now, &mut self.wanted);
-            }
-            Fault::Return(n) => {
-                self.silent.remove(&n);
-                if self.leaving.remove(&n).is_some() {
-                    // Whoever starts a node that is stopping has waited long enough for it.
-                    self.station(n)?.crash();
-                }
-                if !self.station(n)?.lives() {
-                    self.paces.begins(name(n)?);
-                }
-                self.station(n)?.start()?;
-            }
-            Fault::Hang(n) => self.station(n)?.hang(),
-            Fault::Resume(n) => self.station(n)?.resume(),
-            Fault::Cut(a, b) => {
-                self.cuts.extend([(a, b), (b, a)]);
-                self.shared.links.cut(name(a)?, name(b)?);
-            }
-            Fault::CutOneWay(a, b) => {
-                self.cuts.insert((a, b));
-                self.shared.links.cut_one_way(name(a)?, name(b)?);
-            }
-            Fault::Heal(a, b) => {
-                self.cuts.remove(&(a, b));
-                self.cuts.remove(&(b, a));
-                self.shared.links.heal(name(a)?, name(b)?);
-            }
-            Fault::Break(a, b) => {
-                self.shared.links.disconnect(name(a)?, name(b)?);
-                self.renew_cuts();
-            }
-            Fault::Unplug { node, of } => {
-                let address = self.station(node)?.address;
-                for phone in self.phones.all().iter().filter(|p| (p.id() + 1) % u32::from(of.max(1)) == 0) {
-                    self.shared.sip.borrow_mut().set_cut(phone.local(), address, true);
-                }
-            }
-            Fault::Plug(node) => {
-                let address = self.station(node)?.address;
-                for phone in self.phones.all() {
-                    self.shared.sip.borrow_mut().set_cut(phone.local(), address, false);
-                }
-            }
-            Fault::SipLoss(ppm) => {
-                self.shared.sip.borrow_mut().set_path(Path { loss_per_million: ppm, ..self.setup.sip });
-            }
-            Fault::LinkLoss(ppm) => {
-                self.link_loss = ppm;
-                self.shared.links.set_default_path(Path { loss_per_million: ppm, ..self.setup.link });
-            }
-        }
-        Ok(())
-    }
-
-    fn station(&mut self, n: u16) -> Result<&mut Station, String> {
-        self.stations.get_mut(usize::from(n)).ok_or_else(|| format!("there is no node number {n}"))
-    }
-
-    /// Heals the links that are not cut by a fault, and only these.
-    fn renew_cuts(&self) {
-        let names = &self.directory.nodes;
-        for (a, one) in (0_u16..).zip(names) {
-            for (b, other) in (0_u16..).zip(names).filter(|(b, _)| *b > a) {
-                match (self.cuts.contains(&(a, b)), self.cuts.contains(&(b, a))) {
-                    (false, false) => self.shared.links.heal(one, other),
-                    (true, true) => {}
-                    // A one-way cut that was made both ways for a moment.
-                    (there, _) => {
-                        let (from, to) = if there { (one, other) } else { (other, one) };
-                        self.shared.links.heal(one, other);
-                        self.shared.links.cut_one_way(from, to);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends every fault: cuts heal, hung nodes go on, dead ones return, nothing is lost any more.
-    pub fn heal(&mut self) {
-        self.plan.clear();
-        self.cuts.clear();
-        self.shared.links.heal_all();
-        self.shared.sip.borrow_mut().heal();
-        self.apply(Fault::SipLoss(0));
-        self.apply(Fault::LinkLoss(0));
-        self.apply(Fault::On);
-        for index in 0..u16::try_from(self.stations.len()).unwrap_or(u16::MAX) {
-            let hangs = self.stations.get(usize::from(index)).is_some_and(Station::hangs);
-            self.apply(if hangs { Fault::Resume(index) } else { Fault::Return(index) });
         }
     }
 
