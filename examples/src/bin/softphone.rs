@@ -19,6 +19,7 @@ fn main() -> Result<(), String> {
         up.process.kill(&home).await.map_err(|e| e.to_string())?;
         let elsewhere = async || up.process.at_a_glance().await.iter().any(|(n, _, count)| *n != home && *count == 1);
         until("registered elsewhere", patience, elsewhere).await?;
+        until("the phone knows it", patience, async || fleet.stats().registered == 1).await?;
         for (phone, change) in fleet.history() {
             println!("phone {phone}: {change:?}");
         }
