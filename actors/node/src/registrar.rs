@@ -162,12 +162,12 @@ impl DeviceHost {
                 self.metrics.happened(Happened::OutOfOrder);
                 return Answer::OutOfOrder;
             }
-            let used = |(time, id, nc)| known.nonces().accept(time, id, nc) != NcVerdict::Accepted;
-            if wish.nonce.is_some_and(used) {
-                return Answer::Stale;
-            }
             // Whatever was seen counts as past.
             self.stamp = self.stamp.max(Stamp::next(known.stamp, self.unix_millis));
+        }
+        let used = |(time, id, nc)| self.nonces_of(wish.device).accept(time, id, nc) != NcVerdict::Accepted;
+        if wish.nonce.is_some_and(used) {
+            return Answer::Stale;
         }
         let verdict = self.judge(wish.device, elsewhere);
         let Verdict::Accept { rank, kind, reason } = verdict else { return self.not_here(verdict) };
@@ -176,7 +176,7 @@ impl DeviceHost {
             self.metrics.delayed.increment(1);
             return Answer::Later(seconds);
         }
-        let Some(newcomer) = self.newcomer(now, wish, rank, reason, elsewhere) else { return Answer::Unavailable };
+        let Some(newcomer) = self.newcomer(now, wish, rank, reason) else { return Answer::Unavailable };
         let Ok(key) = self.devices.insert(newcomer) else {
             self.metrics.happened(Happened::Paced);
             return Answer::Later(RETRY_AFTER_MAX_SECS);
@@ -219,14 +219,7 @@ impl DeviceHost {
     }
 
     /// The actor of a device before its first REGISTER here.
-    fn newcomer(
-        &self,
-        now: Time,
-        wish: &Wish<'_>,
-        rank: Rank,
-        reason: RegisterReason,
-        elsewhere: Option<Elsewhere>,
-    ) -> Option<Device> {
+    fn newcomer(&self, now: Time, wish: &Wish<'_>, rank: Rank, reason: RegisterReason) -> Option<Device> {
         let index = wish.device;
         Some(Device {
             call_id: 0,
@@ -244,7 +237,7 @@ impl DeviceHost {
             traits: Traits::default(),
             busy: false,
             called_home: 0,
-            nonces: elsewhere.map(|e| e.nonces()).unwrap_or_default(),
+            nonces: self.nonces_of(index),
             since: self.unix_seconds(),
             group: self.directory.group_of(index)?,
             pool: self.directory.pool_of(index)?,
@@ -310,7 +303,9 @@ impl DeviceHost {
             // Another contact than the one bound: nothing to remove, and the answer tells what is bound.
             return Answer::Bound(slot);
         }
+        let nonces = device.nonces;
         self.remove_device(now, slot, Happened::Removed);
+        self.keep_nonces(wish.device, nonces);
         Answer::Unbound
     }
 

@@ -61,6 +61,52 @@ fn what_was_overheard_of_a_removal_or_a_question_is_good_for_nothing() {
     assert!(phone.is_bound());
 }
 
+/// An overheard request of any kind, made into one that binds the listener's contact.
+fn as_binding(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(overheard(bytes)).expect("text");
+    let kept: Vec<&str> =
+        text.split("\r\n").filter(|l| !l.starts_with("Contact") && !l.starts_with("Expires")).collect();
+    let bound = kept.join("\r\n");
+    bound
+        .replace("Max-Forwards: 70\r\n", "Contact: <sip:thief@127.0.0.1:9>;expires=600\r\nMax-Forwards: 70\r\n")
+        .into_bytes()
+}
+
+#[test]
+fn what_was_overheard_of_a_phone_that_is_not_registered_binds_nobody() {
+    let cluster = Cluster::one("");
+    let mut phone = Phone::udp("A001", cluster.udp(0)).registered();
+    let registration = phone.last.clone();
+    assert_eq!(phone.register(0).status, 200);
+    let removal = phone.last.clone();
+    let mut standby = Phone::udp("A002", cluster.udp(0));
+    let beat = format!("Contact: <{}>;expires=0;cisco-keep-alive\r\n", standby.contact);
+    assert_eq!(standby.ask("REGISTER", &beat).status, 200);
+    let heartbeat = standby.last.clone();
+    for captured in [registration, removal, heartbeat] {
+        let answer = thief(cluster.udp(0), &as_binding(&captured));
+        assert!(is_stale(&answer), "{}", answer.text);
+    }
+    assert_eq!(cluster.served(), [0]);
+    for mut phone in [phone, standby] {
+        let more = phone.binding(600);
+        assert_eq!(phone.once("REGISTER", &more).status, 200, "its own next count is good");
+        assert_eq!(phone.once("REGISTER", &more).status, 200);
+    }
+}
+
+#[test]
+fn a_heartbeat_to_the_node_that_serves_the_phone_uses_its_count_up_too() {
+    let cluster = Cluster::one("");
+    let mut phone = Phone::udp("A001", cluster.udp(0)).registered();
+    let beat = format!("Contact: <{}>;expires=0;cisco-keep-alive\r\n", phone.contact);
+    assert_eq!(phone.ask("REGISTER", &beat).status, 200);
+    let captured = phone.last.clone();
+    let answer = thief(cluster.udp(0), &as_binding(&captured));
+    assert!(is_stale(&answer), "{}", answer.text);
+    assert!(phone.is_bound());
+}
+
 #[test]
 fn counts_may_overtake_each_other() {
     let cluster = Cluster::one("");

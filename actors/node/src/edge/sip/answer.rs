@@ -136,9 +136,7 @@ impl DeviceHost {
         let mut room = [0; 128];
         let aor = super::read::aor(request.message, &mut room);
         let Some(crate::locator::Alias::Device(device)) = self.directory.find(aor) else { return unix };
-        let here = self.locator.slot(device).and_then(|slot| self.devices.get(slot)).map(|d| d.nonces);
-        let window = here.or_else(|| self.locator.elsewhere(device).map(|e| e.nonces()));
-        window.map_or(unix, |w| w.next_nonce_time(unix))
+        self.nonces_of(device).next_nonce_time(unix)
     }
     /// 423 with the shortest time granted (section 10.3 step 7).
     pub(super) fn too_brief(&mut self, request: &Request<'_, '_>, out: &mut Outbox) {

@@ -8,6 +8,7 @@ pub mod gate;
 mod outgoing;
 mod read;
 mod token;
+mod used;
 
 use crate::device_host::DeviceHost;
 use crate::directory::Directory;
@@ -63,6 +64,7 @@ pub struct Edge {
     seen: ServerTransactions,
     /// Requests of this node on their way (calls home); the token is the device.
     sent: ClientTransactions<(u32, Peer)>,
+    used: used::Used,
     algorithms: Vec<Algorithm>,
     addresses: Addresses,
     tag_seed: u64,
@@ -83,6 +85,7 @@ impl Edge {
             keyer: Keyer::new(random.key()),
             seen: ServerTransactions::default(),
             sent: ClientTransactions::default(),
+            used: used::Used::default(),
             algorithms: directory.settings.algorithms.iter().map(algorithm).collect(),
             addresses,
             tag_seed: random.next_u64(),
@@ -263,7 +266,12 @@ impl DeviceHost {
         let mut path = String::new();
         let wish = match read::wish(request.message, &self.directory.settings, &mut path) {
             Ok(what) => what,
-            Err(read::NoWish::HeartBeat) => return self.serve_heartbeat(now, request, device, out),
+            Err(read::NoWish::HeartBeat) => {
+                if let Some(nonce) = nonce {
+                    self.use_up(device, nonce);
+                }
+                return self.serve_heartbeat(now, request, device, out);
+            }
             Err(read::NoWish::ManyContacts) => {
                 self.metrics.happened(Happened::ManyContacts);
                 return self.plain(request, Status::FORBIDDEN, out);
