@@ -74,3 +74,21 @@ fn a_registration_that_comes_after_a_newer_one_is_refused() {
     (phone.call_id, phone.cseq) = ("after-a-restart".to_owned(), 0);
     assert_eq!(phone.register(600).status, 200);
 }
+
+#[test]
+fn a_token_is_given_once_however_often_it_is_asked_for() {
+    let cluster = Cluster::start(2, "", &[&[0], &[1]]);
+    let token = "Refer-To: <urn:X-cisco-remotecc:token-registration>\r\n";
+    let mut phone = Phone::udp("A001", cluster.udp(0));
+    let first = phone.ask("REFER", token);
+    assert_eq!(first.status, 202, "{}", first.text);
+    let before = cluster.metric(0, RETRANSMISSIONS, &[]);
+    let again = phone.last.clone();
+    assert_eq!(phone.exchange(&again), first);
+    assert_eq!(cluster.metric(0, RETRANSMISSIONS, &[]), before + 1.0);
+    assert_eq!(phone.ask("REFER", "Refer-To: <sip:somebody@else.example>\r\n").status, 405, "no other REFER is served");
+    let mut outside = Phone::udp("A002", cluster.udp(1));
+    let answer = outside.ask("REFER", token);
+    assert_eq!(answer.status, 302, "{}", answer.text);
+    assert!(answer.header("Contact").starts_with(&format!("<sip:{};", cluster.udp(0))), "{}", answer.text);
+}
