@@ -13,6 +13,7 @@ use tandem_host::light::contain;
 use tandem_host::outbox::{Flow, Peer};
 use tandem_model::row::RegisterReason;
 use tandem_model::timings::RETRY_AFTER_MAX_SECS;
+use tandem_model::view::Service;
 use tandem_rules::admission::Admit;
 use tandem_rules::registration::{Grant, Kind, Request, Verdict, admit, grant};
 use tandem_sip::nonce::NcVerdict;
@@ -93,6 +94,7 @@ impl DeviceHost {
             What::Query => self.tell_binding(now, wish),
             What::Remove { contact } => self.remove_binding(now, wish, contact),
             What::Bind { .. } => match self.locator.slot(wish.device) {
+                Some(slot) if self.service == Service::Draining => self.bind_or_leave(now, wish, slot),
                 Some(slot) => self.bind_in_slot(now, wish, slot, Happened::Refreshed),
                 None => self.bind_new(now, wish),
             },
@@ -286,6 +288,18 @@ impl DeviceHost {
         Answer::Bound(slot)
     }
 
+    /// A device of a node that is about to stop asks again: it is sent to the others of its group. One that has nobody else stays.
+    fn bind_or_leave(&mut self, now: Time, wish: &Wish<'_>, slot: u32) -> Answer {
+        let verdict = self.judge(wish.device, self.locator.elsewhere(wish.device));
+        if !matches!(verdict, Verdict::Draining { .. }) {
+            return self.bind_in_slot(now, wish, slot, Happened::Refreshed);
+        }
+        match self.remove_binding(now, wish, None) {
+            Answer::Unbound => self.not_here(verdict),
+            refused => refused,
+        }
+    }
+
     /// Removes what is bound, if it is this contact or any.
     fn remove_binding(&mut self, now: Time, wish: &Wish<'_>, contact: Option<&str>) -> Answer {
         let Some(slot) = self.locator.slot(wish.device) else { return Answer::Unbound };
@@ -304,7 +318,8 @@ impl DeviceHost {
             return Answer::Bound(slot);
         }
         let nonces = device.nonces;
-        self.remove_device(now, slot, Happened::Removed);
+        let why = if matches!(wish.what, What::Bind { .. }) { Happened::Drained } else { Happened::Removed };
+        self.remove_device(now, slot, why);
         self.keep_nonces(wish.device, nonces);
         Answer::Unbound
     }
