@@ -30,7 +30,7 @@ impl Default for Limits {
             duplicate: Duration::from_millis(500),
             homeless: timings::HOMELESS_GRACE,
             misplaced: Duration::from_secs(40),
-            estranged: Duration::from_secs(15),
+            estranged: Duration::from_secs(10),
             settle: Duration::from_secs(2),
             home: Duration::from_secs(90),
         }

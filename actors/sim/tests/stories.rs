@@ -68,3 +68,18 @@ fn requests_that_waited_at_a_node_that_stood_still_do_not_win() {
     assert_eq!(lost, Vec::<String>::new());
     assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
 }
+
+/// CCM1 is stopped in good order: every device of it is at the next member of its group before CCM1 ends, and none asks twice.
+#[test]
+fn a_node_that_is_stopped_sends_its_devices_away_first() {
+    let mut sim = small();
+    let at_home = told(&sim, "[CCM1] register").len();
+    sim.apply(Fault::Stop(CCM1));
+    run(&mut sim, Duration::from_secs(5));
+    assert_eq!(told(&sim, "at CCM1 (rank 1): drain").len(), at_home, "{}", sim.lines().join("\n"));
+    assert_eq!(told(&sim, "CCM1 has stopped").len(), 1, "it took longer than its devices needed");
+    assert_eq!(told(&sim, "NoAnswer"), Vec::<String>::new());
+    let [held, _] = sim.table();
+    assert_eq!(held.values().sum::<u32>(), 30, "{held:?}");
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
