@@ -29,6 +29,9 @@ use tandem_model::timings::{ASK_REMOTE, DRAIN};
 const LEAVE_PER_ROUND: usize = 500;
 const LEAVE_ROUND: Duration = Duration::from_millis(100);
 
+/// A refresh may come this late before its connection counts as abandoned.
+const REFRESH_GRACE: Duration = Duration::from_secs(60);
+
 /// What a node is started with.
 pub struct Start {
     /// This life.
@@ -80,9 +83,11 @@ impl Node {
         let shown = Arc::clone(&serving);
         let (ready, started) = tokio::sync::oneshot::channel();
         let (mine, waiting, on_arbiter) = (me.clone(), rows_wait.clone(), handles.clone());
+        let longest_stay = Duration::from_secs(u64::from(directory.settings.max_expires)) + REFRESH_GRACE;
         let limits = StreamLimits {
             connections: directory.settings.tcp_connections as usize,
-            idle: directory.settings.tcp_idle.0,
+            // A registered phone may be silent until it refreshes; who is not registered is closed by `first_message` or this.
+            idle: directory.settings.tcp_idle.0.max(longest_stay),
             write_deadline: directory.settings.tcp_write_timeout.0,
             queue_bytes: directory.settings.tcp_queue_bytes as usize,
             ..StreamLimits::default()

@@ -161,11 +161,14 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
 fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cluster<Registration>, ClusterError> {
     let peers = directory.nodes.iter().filter(|n| **n != me.node).cloned().collect();
     let wish = &directory.settings;
+    let usual = Settings::new(&directory.cluster, peers);
     let settings = Settings {
         heartbeat: wish.heartbeat.0,
         suspect_after: wish.suspect_after.0,
         dead_after: wish.dead_after.0,
-        ..Settings::new(&directory.cluster, peers)
+        // Nobody is gone before it is dead.
+        join_grace: usual.join_grace.max(wish.dead_after.0),
+        ..usual
     };
     Cluster::new(me.clone(), settings, now)
 }

@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Option tags that a Require may name.
 pub(crate) const SUPPORTED: &[&str] = &["path", "outbound"];
 /// Methods that are answered here.
-pub(crate) const ALLOW: &[u8] = b"REGISTER, OPTIONS, REFER, NOTIFY";
+pub(crate) const ALLOW: &[u8] = b"REGISTER, OPTIONS, REFER";
 /// Longest answer written to the scratch buffer.
 const SCRATCH: usize = 16 * 1024;
 /// The same on every node: the Call-ID's hash travels in rows.
