@@ -25,11 +25,7 @@ impl CallManager {
         for event in plan.events {
             let group = event.group.and_then(|g| self.directory.group_index(&g));
             let (cause, text) = (event.cause.to_owned(), event.text);
-            self.journal.push(
-                self.clock.unix_millis(),
-                self.index,
-                Fact::cluster(event.kind, group, cause, text),
-            );
+            self.journal.push(self.clock.unix_millis(), self.index, Fact::cluster(event.kind, group, cause, text));
         }
         // Its devices are served by nobody until they register again.
         self.counts.clear_node(node);
