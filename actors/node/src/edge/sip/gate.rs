@@ -23,6 +23,8 @@ pub struct Presented<'a> {
 pub struct Claimant<'a> {
     /// The user part of the address of record, unescaped.
     pub aor: &'a [u8],
+    /// What that name stands for; looked up once per request.
+    pub named: Option<Alias>,
     /// Method name, for the digest.
     pub method: &'a [u8],
     /// Credentials for our realm, if there are any.
@@ -51,7 +53,7 @@ pub enum Gate {
 
 /// Judges a request. `digest` false: no credentials are asked for (a closed network, a benchmark).
 pub fn judge(directory: &Directory, nonces: &NonceKey, unix_secs: u32, who: &Claimant<'_>) -> Gate {
-    let named = directory.find(who.aor);
+    let named = who.named;
     if !directory.settings.digest {
         return match named {
             Some(Alias::Device(device)) => Gate::Pass(device, None),
@@ -61,7 +63,8 @@ pub fn judge(directory: &Directory, nonces: &NonceKey, unix_secs: u32, who: &Cla
     }
     let Some(presented) = who.presented else { return Gate::Challenge { stale: false, failure: None } };
     // The user name decides which device it is; an unknown one is checked against nobody, at the same cost.
-    let device = match directory.find(presented.username) {
+    let user = if presented.username == who.aor { named } else { directory.find(presented.username) };
+    let device = match user {
         Some(Alias::Device(device)) if directory.user(device).as_bytes() == presented.username => Some(device),
         _ => None,
     };

@@ -12,6 +12,7 @@ mod used;
 
 use crate::device_host::DeviceHost;
 use crate::directory::Directory;
+use crate::locator::Alias;
 use crate::observe::Happened;
 use crate::registrar::Answer;
 use bytes::Bytes;
@@ -206,12 +207,13 @@ impl DeviceHost {
         }
         let mut room = [0; 128];
         let aor = read::aor(message, &mut room);
-        if method == Method::Register && self.answered_from_slot(request, aor, out) {
+        let named = self.directory.find(aor);
+        if method == Method::Register && self.answered_from_slot(request, named, out) {
             return;
         }
         let presented = message.credentials(Header::Authorization, self.directory.realm.as_bytes());
         let presented = presented.map(|a| Presented { username: a.username, credentials: a.credentials() });
-        let claimant = Claimant { aor, method: message.method_name(), presented };
+        let claimant = Claimant { aor, named, method: message.method_name(), presented };
         let unix = self.unix_seconds();
         let (device, nonce) = match gate::judge(&self.directory, &self.edge.nonces, unix, &claimant) {
             Gate::Pass(device, nonce) => (device, nonce),
@@ -241,8 +243,8 @@ impl DeviceHost {
     }
 
     /// A REGISTER whose transaction is the last one of its device: the same answer again, made anew from the slot.
-    fn answered_from_slot(&mut self, request: &Request<'_, '_>, aor: &[u8], out: &mut Outbox) -> bool {
-        let Some(crate::locator::Alias::Device(device)) = self.directory.find(aor) else { return false };
+    fn answered_from_slot(&mut self, request: &Request<'_, '_>, named: Option<Alias>, out: &mut Outbox) -> bool {
+        let Some(Alias::Device(device)) = named else { return false };
         let Some(slot) = self.locator.slot(device) else { return false };
         let Some(found) = self.devices.get(slot) else { return false };
         if found.transaction != Some(request.key.short()) || found.peer.addr != request.peer.addr {
