@@ -6,7 +6,7 @@ use crate::locator::{Alias, Aliases, DeviceIndex};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tandem_base::{DeviceKey, DeviceName, DevicePoolName, GroupName, NodeName, Rank};
-use tandem_model::config::{Config, Credential, DeviceKind, DeviceSpec, Failback, Settings};
+use tandem_model::config::{Algorithm, Config, Credential, DeviceKind, DeviceSpec, Failback, Settings};
 use tandem_model::row::device_key_of;
 use tandem_sip::digest::{Ha1, Stored};
 
@@ -49,7 +49,6 @@ struct Record {
     lines: u8,
     kind: DeviceKind,
     pool: u16,
-    credentials: Stored,
 }
 
 /// See the module. Indexes handed out stay valid for its life.
@@ -74,6 +73,9 @@ pub struct Directory {
     pub settings: Settings,
     aliases: Aliases,
     records: Vec<Record>,
+    /// Digest hashes by device, kept only for the algorithms that the cluster offers.
+    md5: Vec<[u8; 16]>,
+    sha256: Vec<[u8; 32]>,
     texts: String,
     lines: Vec<Text>,
 }
@@ -119,6 +121,8 @@ impl Directory {
             settings: config.settings.clone(),
             aliases: Aliases::new(count),
             records: Vec::with_capacity(count),
+            md5: Vec::new(),
+            sha256: Vec::new(),
             texts: String::new(),
             lines: Vec::new(),
         };
@@ -142,23 +146,22 @@ impl Directory {
             self.aliases.add(line.as_str(), index);
         }
         let lines = u8::try_from(spec.lines.len()).unwrap_or(u8::MAX);
-        let credentials = self.stored(spec);
-        self.records.push(Record { name, user, lines_start, lines, kind: spec.kind, pool: spec.pool, credentials });
+        self.keep_hashes(&stored(spec, &self.realm));
+        self.records.push(Record { name, user, lines_start, lines, kind: spec.kind, pool: spec.pool });
         let group = self.pools.get(usize::from(spec.pool)).map(|p| usize::from(p.group));
         if let Some(group) = group.and_then(|g| self.groups.get_mut(g)) {
             group.devices += 1;
         }
     }
-    fn stored(&self, spec: &DeviceSpec<'_>) -> Stored {
-        match spec.credential {
-            Credential::None => Stored::UNKNOWN,
-            Credential::Password(password) => {
-                Stored::from_password(spec.user.as_bytes(), self.realm.as_bytes(), password.as_bytes())
-            }
-            Credential::Hashes { md5, sha256 } => Stored {
-                md5: md5.and_then(|h| Ha1::from_hex(h.as_bytes())),
-                sha256: sha256.and_then(|h| Ha1::from_hex(h.as_bytes())),
-            },
+    /// Every device has the hashes that the cluster offers (the configuration is checked), so a plain list will do.
+    fn keep_hashes(&mut self, stored: &Stored) {
+        let offers = |a| self.settings.digest && self.settings.algorithms.contains(&a);
+        let (md5, sha256) = (offers(Algorithm::Md5), offers(Algorithm::Sha256));
+        if md5 && let Some(Ha1::Md5(hash)) = stored.md5 {
+            self.md5.push(hash);
+        }
+        if sha256 && let Some(Ha1::Sha256(hash)) = stored.sha256 {
+            self.sha256.push(hash);
         }
     }
 
@@ -199,7 +202,11 @@ impl Directory {
     }
     /// Its stored hashes; nobody's for an index beyond the directory.
     pub fn credentials(&self, device: DeviceIndex) -> Stored {
-        self.record(device).map_or(Stored::UNKNOWN, |r| r.credentials)
+        let index = device.0 as usize;
+        Stored {
+            md5: self.md5.get(index).map(|h| Ha1::Md5(*h)),
+            sha256: self.sha256.get(index).map(|h| Ha1::Sha256(*h)),
+        }
     }
     /// How long a nonce may be used, in seconds.
     pub fn nonce_lifetime_secs(&self) -> u32 {
@@ -253,5 +260,44 @@ impl Directory {
     pub fn rank(&self, group: u16, node: u16) -> Option<Rank> {
         let members = &self.groups.get(usize::from(group))?.members;
         Rank::from_position(members.iter().position(|m| *m == node)?)
+    }
+}
+
+/// The hashes of a device's credentials, made from its password or taken as they stand.
+fn stored(spec: &DeviceSpec<'_>, realm: &str) -> Stored {
+    match spec.credential {
+        Credential::None => Stored::UNKNOWN,
+        Credential::Password(password) => {
+            Stored::from_password(spec.user.as_bytes(), realm.as_bytes(), password.as_bytes())
+        }
+        Credential::Hashes { md5, sha256 } => Stored {
+            md5: md5.and_then(|h| Ha1::from_hex(h.as_bytes())),
+            sha256: sha256.and_then(|h| Ha1::from_hex(h.as_bytes())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(settings: &str) -> Directory {
+        let text = format!(
+            "[cluster]\nname = \"t\"\n[settings]\n{settings}\n[[node]]\nname = \"A\"\naddress = \"127.0.0.1\"\n\
+             [[group]]\nname = \"G\"\nmembers = [\"A\"]\n[[device_pool]]\nname = \"P\"\ngroup = \"G\"\n\
+             [[device_series]]\nprefix = \"SEP\"\nfirst = 1\ncount = 3\ndigits = 2\npool = \"P\"\npassword = \"pw\"\n"
+        );
+        Directory::build(&Config::parse("t", &text).unwrap())
+    }
+
+    #[test]
+    fn only_hashes_of_offered_algorithms_are_kept_and_each_belongs_to_its_device() {
+        let both = built("algorithms = [\"SHA-256\", \"MD5\"]");
+        let wanted = Stored::from_password(b"SEP02", b"t", b"pw");
+        assert_eq!(both.credentials(DeviceIndex(1)), wanted);
+        let one = built("algorithms = [\"MD5\"]");
+        assert_eq!(one.credentials(DeviceIndex(1)), Stored { sha256: None, ..wanted });
+        assert_eq!(built("digest = false").credentials(DeviceIndex(1)), Stored::UNKNOWN);
+        assert_eq!(both.credentials(DeviceIndex(3)), Stored::UNKNOWN, "beyond the directory");
     }
 }
