@@ -7,7 +7,7 @@ use crate::message::Message;
 use crate::method::Method;
 use crate::status::Status;
 use crate::text::Params;
-use crate::validate::{Refusal, unsupported};
+use crate::validate::{Facts, Refusal, unsupported};
 use crate::write::Writer;
 use core::net::{IpAddr, SocketAddr};
 
@@ -27,11 +27,44 @@ pub fn response_with_phrase(
     to_tag: &[u8],
     source: SocketAddr,
 ) {
+    let first = request.headers(Header::Via).next();
+    let via = first.and_then(Via::read);
+    let tagged = request.to().is_some_and(|to| to.tag.is_some());
     w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(phrase).put(b"\r\n");
+    from_request(w, request, via.as_ref(), (!tagged && status != Status::TRYING).then_some(to_tag), source);
+}
+
+/// The same for a request that was read already: what is known of it is not read again.
+pub fn response_to(
+    w: &mut Writer<'_>,
+    request: &Message<'_>,
+    facts: &Facts<'_>,
+    status: Status,
+    to_tag: &[u8],
+    source: SocketAddr,
+) {
+    let tag = (facts.to.addr.tag.is_none() && status != Status::TRYING).then_some(to_tag);
+    if status == Status::OK {
+        w.put(b"SIP/2.0 200 OK\r\n");
+    } else {
+        w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(status.phrase()).put(b"\r\n");
+    }
+    from_request(w, request, Some(&facts.via), tag, source);
+}
+
+/// What every response takes from its request.
+fn from_request(
+    w: &mut Writer<'_>,
+    request: &Message<'_>,
+    via: Option<&Via<'_>>,
+    to_tag: Option<&[u8]>,
+    source: SocketAddr,
+) {
+    // A value without a fold has no line end that would have to be taken out (a stray one is refused, and copied with care).
     let mut vias = request.lines(Header::Via);
     if let Some(top) = vias.next() {
         w.put(b"Via: ");
-        top_via(w, top, source);
+        top_via(w, top, via, source);
         w.put(b"\r\n");
     }
     for via in vias {
@@ -42,9 +75,8 @@ pub fn response_with_phrase(
     }
     if let Some(to) = request.header(Header::To) {
         w.put(b"To: ").copied(to);
-        let tagged = NameAddr::read(to).is_some_and(|t| t.tag.is_some());
-        if !tagged && status != Status::TRYING && !to_tag.is_empty() {
-            w.put(b";tag=").put(to_tag);
+        if let Some(tag) = to_tag.filter(|t| !t.is_empty()) {
+            w.put(b";tag=").put(tag);
         }
         w.put(b"\r\n");
     }
@@ -84,13 +116,14 @@ pub fn copy(w: &mut Writer<'_>, from: &Message<'_>, header: Header) {
     }
 }
 
-/// The first Via line with `received` and `rport` filled in; further values in the same line as they are.
-fn top_via(w: &mut Writer<'_>, line: &[u8], source: SocketAddr) {
-    let first = crate::text::List::new(line).next().unwrap_or_default();
-    let Some(via) = Via::read(first) else {
+/// The first Via line with `received` and `rport` filled in; further values in the same line as they are. `via` is its first
+/// value, if that could be read.
+fn top_via(w: &mut Writer<'_>, line: &[u8], via: Option<&Via<'_>>, source: SocketAddr) {
+    let Some(via) = via else {
         w.copied(line);
         return;
     };
+    let first = via.raw;
     let ip = source.ip().to_canonical();
     let asked = via.rport != Rport::Absent;
     let received = asked || via.host.ip() != Some(ip);
@@ -98,10 +131,18 @@ fn top_via(w: &mut Writer<'_>, line: &[u8], source: SocketAddr) {
         w.copied(line);
         return;
     }
-    // Up to the parameters as it is, then one by one: a `received` that the sender wrote would be a lie or an echo.
-    let params = via.params.rest().len();
-    w.copied(first.get(..first.len().saturating_sub(params)).unwrap_or_default());
-    params_with_source(w, via.params, source.port());
+    match first.split_at_checked(via.asked_at) {
+        // As nearly all phones ask: one place to fill in, the rest as it is.
+        Some((front @ [.., b't' | b'T'], behind)) if via.received.is_none() => {
+            w.copied(front).put(b"=").number(u64::from(source.port())).copied(behind);
+        }
+        _ => {
+            // Up to the parameters as it is, then one by one: a `received` that the sender wrote would be a lie or an echo.
+            let params = via.params.rest().len();
+            w.copied(first.get(..first.len().saturating_sub(params)).unwrap_or_default());
+            params_with_source(w, via.params, source.port());
+        }
+    }
     if received {
         w.put(b";received=").ip(ip);
     }

@@ -74,31 +74,69 @@ pub fn validate_request(message: &Message<'_>) -> Result<(), Refusal> {
 /// # Errors
 /// The response to send. For an ACK none may be sent: drop it.
 pub fn validate_request_with(message: &Message<'_>, policy: &Policy<'_>) -> Result<(), Refusal> {
+    read_request(message, policy).map(|_| ())
+}
+
+/// What the judge has read of a request that it found acceptable: whoever serves it needs not read it again.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The topmost Via.
+    pub via: Via<'a>,
+    /// From.
+    pub from: Party<'a>,
+    /// To.
+    pub to: Party<'a>,
+    /// CSeq; its method is the request's.
+    pub cseq: CSeq<'a>,
+    /// The Request-URI; `None` when it is no SIP URI.
+    pub request_uri: Option<SipUri<'a>>,
+    /// The first contact.
+    pub contact: Option<Contact<'a>>,
+    /// How many contacts there are, `*` included.
+    pub contacts: u32,
+}
+
+/// From or To, with its URI taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Party<'a> {
+    /// Display name, URI as text, tag.
+    pub addr: NameAddr<'a>,
+    /// `None` when it is no SIP URI.
+    pub uri: Option<SipUri<'a>>,
+}
+
+/// Judges a request and hands out what it has read.
+///
+/// # Errors
+/// The response to send. For an ACK none may be sent: drop it.
+#[inline]
+pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Facts<'a>, Refusal> {
     if !message.is_request() {
         return Err(RefusalReason::StartLine.into());
     }
-    if !message.version().eq_ignore_ascii_case(b"SIP/2.0") {
+    if message.version() != b"SIP/2.0" && !message.version().eq_ignore_ascii_case(b"SIP/2.0") {
         return Err(Refusal::new(Status::VERSION_NOT_SUPPORTED, RefusalReason::Version));
     }
     if message.head().sloppy_start {
         return Err(RefusalReason::StartLine.into());
     }
-    headers_of_both(message)?;
+    let Ends { via, from, to } = headers_of_both(message)?;
     let cseq = cseq(message)?;
     if cseq.method_name != message.method_name() {
         return Err(Refusal::bad(RefusalReason::CSeqMethod, Header::CSeq));
     }
-    request_uri(message)?;
+    let request_uri = request_uri(message)?;
     let hops = match message.header(Header::MaxForwards) {
         // Clients of RFC 2543 send none (RFC 4475 section 3.1.1.13 wants them served).
         None => None,
         Some(value) => Some(max_forwards(value).ok_or(Refusal::bad(RefusalReason::MaxForwards, Header::MaxForwards))?),
     };
-    contacts(message)?;
+    let (contact, contacts) = contacts(message)?;
     if policy.forwards && hops == Some(0) {
         return Err(Refusal::new(Status::TOO_MANY_HOPS, RefusalReason::TooManyHops));
     }
-    extensions(message, policy)
+    extensions(message, policy)?;
+    Ok(Facts { via, from, to, cseq, request_uri, contact, contacts })
 }
 
 /// Judges a response. Nobody is told about a refused response: it is dropped and counted.
@@ -119,7 +157,14 @@ pub fn validate_response(message: &Message<'_>) -> Result<(), Refusal> {
     cseq(message).map(|_| ())
 }
 
-fn headers_of_both(message: &Message<'_>) -> Result<(), Refusal> {
+/// What requests and responses have in common.
+struct Ends<'a> {
+    via: Via<'a>,
+    from: Party<'a>,
+    to: Party<'a>,
+}
+
+fn headers_of_both<'a>(message: &Message<'a>) -> Result<Ends<'a>, Refusal> {
     let mandatory = [
         (Header::Via, RefusalReason::MissingVia),
         (Header::From, RefusalReason::MissingFrom),
@@ -145,16 +190,19 @@ fn headers_of_both(message: &Message<'_>) -> Result<(), Refusal> {
             return Err(Refusal::bad(RefusalReason::ContentLength, Header::ContentLength));
         }
     }
-    if message.headers(Header::Via).any(|value| Via::read(value).is_none()) {
-        return Err(Refusal::bad(RefusalReason::Via, Header::Via));
+    let refusal = Refusal::bad(RefusalReason::Via, Header::Via);
+    let mut vias = message.headers(Header::Via);
+    let via = vias.next().and_then(Via::read).ok_or(refusal)?;
+    if vias.any(|value| Via::read(value).is_none()) {
+        return Err(refusal);
     }
-    address(message, Header::From, RefusalReason::From)?;
-    address(message, Header::To, RefusalReason::To)?;
+    let from = party(message, Header::From, RefusalReason::From)?;
+    let to = party(message, Header::To, RefusalReason::To)?;
     let call_id = message.call_id();
-    if call_id.is_empty() || call_id.iter().any(|&b| b <= b' ') {
+    if call_id.is_empty() || call_id.iter().fold(false, |any, &b| any | (b <= b' ')) {
         return Err(Refusal::bad(RefusalReason::CallId, Header::CallId));
     }
-    Ok(())
+    Ok(Ends { via, from, to })
 }
 
 /// The headers that may stand once.
@@ -173,10 +221,11 @@ const SINGLE: u32 = {
 };
 
 /// From and To: any scheme will do (RFC 4475 section 3.3.3), but what says it is SIP has to be.
-fn address(message: &Message<'_>, header: Header, reason: RefusalReason) -> Result<(), Refusal> {
+fn party<'a>(message: &Message<'a>, header: Header, reason: RefusalReason) -> Result<Party<'a>, Refusal> {
     let refusal = Refusal::bad(reason, header);
     let addr = message.header(header).and_then(NameAddr::read).ok_or(refusal)?;
-    if addr.sip_uri().is_none() && is_sip(addr.uri) { Err(refusal) } else { Ok(()) }
+    let uri = addr.sip_uri();
+    if uri.is_none() && is_sip(addr.uri) { Err(refusal) } else { Ok(Party { addr, uri }) }
 }
 
 fn is_sip(uri: &[u8]) -> bool {
@@ -187,35 +236,44 @@ fn cseq<'a>(message: &Message<'a>) -> Result<CSeq<'a>, Refusal> {
     message.cseq().ok_or(Refusal::bad(RefusalReason::CSeq, Header::CSeq))
 }
 
-fn request_uri(message: &Message<'_>) -> Result<(), Refusal> {
+/// `None` for a scheme other than SIP's that is served all the same.
+fn request_uri<'a>(message: &Message<'a>) -> Result<Option<SipUri<'a>>, Refusal> {
     let text = message.request_uri();
     // Headers have no meaning in a Request-URI and are forbidden there (section 19.1.1, table 1).
-    if let Some(SipUri { headers: None, .. }) = SipUri::read(text) {
-        return Ok(());
+    if let Some(uri @ SipUri { headers: None, .. }) = SipUri::read(text) {
+        return Ok(Some(uri));
     }
     let (true, false, Some((scheme, rest))) = (uri::is_clean(text), is_sip(text), uri::scheme(text)) else {
         return Err(RefusalReason::RequestUri.into());
     };
     match scheme.eq_ignore_ascii_case(b"tel") {
-        true if !rest.is_empty() => Ok(()),
+        true if !rest.is_empty() => Ok(None),
         true => Err(RefusalReason::RequestUri.into()),
         false => Err(Refusal::new(Status::UNSUPPORTED_URI_SCHEME, RefusalReason::UriScheme)),
     }
 }
 
-fn contacts(message: &Message<'_>) -> Result<(), Refusal> {
-    let (mut stars, mut addresses) = (0u32, 0u32);
+/// The first contact and how many there are.
+fn contacts<'a>(message: &Message<'a>) -> Result<(Option<Contact<'a>>, u32), Refusal> {
+    let (mut first, mut stars, mut addresses) = (None, 0u32, 0u32);
     for value in message.headers(Header::Contact) {
-        match Contact::read(value) {
-            Some(Contact::Star) => stars += 1,
-            Some(Contact::Binding(b)) if b.sip_uri().is_some() || !is_sip(b.uri()) => addresses += 1,
+        let contact = match Contact::read(value) {
+            Some(contact @ Contact::Star) => {
+                stars += 1;
+                contact
+            }
+            Some(contact @ Contact::Binding(b)) if b.sip_uri().is_some() || !is_sip(b.uri()) => {
+                addresses += 1;
+                contact
+            }
             _ => return Err(Refusal::bad(RefusalReason::Contact, Header::Contact)),
-        }
+        };
+        first = first.or(Some(contact));
     }
     // RFC 3261 section 10.3 step 6.
     let removes_all = message.method() == Method::Register && message.expires() == Some(0);
     if stars == 0 || (stars == 1 && addresses == 0 && removes_all) {
-        Ok(())
+        Ok((first, stars + addresses))
     } else {
         Err(Refusal::bad(RefusalReason::ContactStar, Header::Contact))
     }

@@ -106,6 +106,8 @@ pub struct Via<'a> {
     pub ttl: Option<u8>,
     /// All parameters.
     pub params: Params<'a>,
+    /// Where in `raw` an `rport` without a value ends: what `answered` puts in goes there.
+    pub(crate) asked_at: usize,
 }
 
 impl<'a> Via<'a> {
@@ -127,6 +129,7 @@ impl<'a> Via<'a> {
             maddr: None,
             ttl: None,
             params,
+            asked_at: 0,
         };
         via.read_params()?;
         Some(via)
@@ -144,7 +147,11 @@ impl<'a> Via<'a> {
                 3 if param.is("ttl") => self.ttl = decimal(param.text()).and_then(|n| u8::try_from(n).ok()),
                 5 if param.is("rport") => {
                     self.rport = match param.value {
-                        None | Some(b"") => Rport::Asked,
+                        None => {
+                            self.asked_at = self.raw.len().saturating_sub(walk.rest().len());
+                            Rport::Asked
+                        }
+                        Some(b"") => Rport::Asked,
                         Some(digits) => Rport::Port(decimal(digits).and_then(|n| u16::try_from(n).ok())?),
                     };
                 }

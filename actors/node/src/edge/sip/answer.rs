@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tandem_base::{NodeName, Time, UnixMillis};
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_sip::digest::{Asker, challenge};
-use tandem_sip::{Message, Refusal, Status, Writer, refuse, response};
+use tandem_sip::{Message, Refusal, Status, Writer, refuse, response_to};
 
 /// Seconds between keepalives that an outbound phone over a stream should send (RFC 5626 section 4.4.1).
 const FLOW_TIMER_SECS: u64 = 120;
@@ -36,7 +36,7 @@ fn emit(out: &mut Outbox, peer: Peer, write: impl Fn(&mut Writer<'_>)) {
 /// 200 with the binding of a device (RFC 3261 section 10.3 step 8).
 pub(super) fn bound(request: &Request<'_, '_>, device: &Device, out: &mut Outbox) {
     emit(out, request.peer, |w| {
-        response(w, request.message, Status::OK, &request.tag, request.peer.addr);
+        response_to(w, request.message, request.facts, Status::OK, &request.tag, request.peer.addr);
         binding(w, device, device.granted);
         if device.traits.outbound {
             w.put(b"Require: outbound\r\n");
@@ -65,7 +65,7 @@ impl DeviceHost {
 
     fn simple(&self, request: &Request<'_, '_>, status: Status, out: &mut Outbox, more: impl Fn(&mut Writer<'_>)) {
         emit(out, request.peer, |w| {
-            response(w, request.message, status, &request.tag, request.peer.addr);
+            response_to(w, request.message, request.facts, status, &request.tag, request.peer.addr);
             more(w);
             w.end();
         });
@@ -85,7 +85,7 @@ impl DeviceHost {
         let reliable = matches!(request.peer.flow, Flow::Stream(_));
         let Edge { scratch, seen, .. } = &mut self.edge;
         let mut w = Writer::new(scratch);
-        response(&mut w, request.message, status, &request.tag, request.peer.addr);
+        response_to(&mut w, request.message, request.facts, status, &request.tag, request.peer.addr);
         more(&mut w, date);
         w.end();
         if let Some(bytes) = w.finish().ok().and_then(|len| scratch.get(..len)) {
@@ -125,7 +125,7 @@ impl DeviceHost {
         let salt = self.edge.next_salt(self.random.next_u64());
         let nonce = self.edge.nonces.issue(nonce_time, salt, self.directory.realm.as_bytes());
         emit(out, request.peer, |w| {
-            response(w, request.message, Status::UNAUTHORIZED, &request.tag, request.peer.addr);
+            response_to(w, request.message, request.facts, Status::UNAUTHORIZED, &request.tag, request.peer.addr);
             challenge(w, Asker::Server, &self.edge.algorithms, self.directory.realm.as_bytes(), &nonce, stale);
             w.end();
         });
@@ -134,7 +134,7 @@ impl DeviceHost {
     /// A nonce is never older than the last one its device used: that one may come from a node whose clock runs ahead.
     fn nonce_time(&self, request: &Request<'_, '_>, unix: u32) -> u32 {
         let mut room = [0; 128];
-        let aor = super::read::aor(request.message, &mut room);
+        let aor = super::read::aor(request.message, request.facts, &mut room);
         let Some(crate::locator::Alias::Device(device)) = self.directory.find(aor) else { return unix };
         self.nonces_of(device).next_nonce_time(unix)
     }

@@ -27,7 +27,7 @@ use tandem_sip::digest::Algorithm;
 use tandem_sip::nonce::NonceKey;
 use tandem_sip::transaction::server::Seen;
 use tandem_sip::transaction::{ClientTransactions, Keyer, ServerTransactions, TransactionKey};
-use tandem_sip::{Datagram, Header, Message, Method, Policy, RefusalReason, Status, datagram, validate_request_with};
+use tandem_sip::{Datagram, Facts, Header, Message, Method, Policy, RefusalReason, Status, datagram, read_request};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Option tags that a Require may name.
@@ -114,10 +114,9 @@ impl Edge {
         }
         tag
     }
-    fn key(&self, message: &Message<'_>) -> TransactionKey {
-        let via = message.top_via();
-        let modern = via.and_then(|v| self.keyer.server(&v.top(), message.method_name()));
-        modern.unwrap_or_else(|| self.keyer.legacy(&read::legacy(message), message.method_name()))
+    fn key(&self, message: &Message<'_>, facts: &Facts<'_>) -> TransactionKey {
+        let modern = self.keyer.server(&facts.via.top(), message.method_name());
+        modern.unwrap_or_else(|| self.keyer.legacy(&read::legacy(message, facts), message.method_name()))
     }
     /// A message that leaves with the next turn.
     pub(crate) fn send_later(&mut self, peer: Peer, bytes: &[u8]) {
@@ -136,6 +135,7 @@ impl Edge {
 /// A request on its way through the edge.
 pub(crate) struct Request<'m, 'a> {
     pub(crate) message: &'m Message<'a>,
+    pub(crate) facts: &'m Facts<'a>,
     pub(crate) peer: Peer,
     pub(crate) key: TransactionKey,
     pub(crate) tag: [u8; 16],
@@ -164,18 +164,22 @@ impl DeviceHost {
         }
         self.metrics.requested(message.method() as usize, matches!(peer.flow, Flow::Stream(_)));
         let policy = Policy { supported: SUPPORTED, forwards: false };
-        if let Err(refusal) = validate_request_with(&message, &policy) {
-            self.metrics.unreadable(refusal.reason.as_str());
-            if message.is_answerable() {
-                self.refuse(&message, peer, &refusal, out);
+        let facts = match read_request(&message, &policy) {
+            Ok(facts) => facts,
+            Err(refusal) => {
+                self.metrics.unreadable(refusal.reason.as_str());
+                if message.is_answerable() {
+                    self.refuse(&message, peer, &refusal, out);
+                }
+                return;
             }
-            return;
-        }
+        };
         if message.method() == Method::Ack {
             return;
         }
-        let key = self.edge.key(&message);
-        let request = Request { message: &message, peer, key, tag: self.edge.tag(message.call_id()) };
+        let key = self.edge.key(&message, &facts);
+        let tag = self.edge.tag(message.call_id());
+        let request = Request { message: &message, facts: &facts, peer, key, tag };
         if self.answered_before(&request, out) {
             return;
         }
@@ -201,12 +205,12 @@ impl DeviceHost {
     fn request(&mut self, now: Time, request: &Request<'_, '_>, out: &mut Outbox) {
         let message = request.message;
         let method = message.method();
-        if method == Method::Options && read::is_for_the_server(message) {
+        if method == Method::Options && read::is_for_the_server(request.facts) {
             // A ping of the server itself reveals nothing and is the keepalive of many phones.
             return self.answer_options(request, out);
         }
         let mut room = [0; 128];
-        let aor = read::aor(message, &mut room);
+        let aor = read::aor(message, request.facts, &mut room);
         let named = self.directory.find(aor);
         if method == Method::Register && self.answered_from_slot(request, named, out) {
             return;
@@ -266,7 +270,7 @@ impl DeviceHost {
     ) {
         let transaction: NonZeroU64 = request.key.short();
         let mut path = String::new();
-        let wish = match read::wish(request.message, &self.directory.settings, &mut path) {
+        let wish = match read::wish(request.message, request.facts, &self.directory.settings, &mut path) {
             Ok(what) => what,
             Err(read::NoWish::HeartBeat) => {
                 if let Some(nonce) = nonce {
@@ -287,7 +291,7 @@ impl DeviceHost {
             device,
             peer: request.peer,
             call_id: xxh3_64_with_seed(request.message.call_id(), CALL_ID_SEED),
-            cseq: request.message.cseq().map_or(0, |c| c.number),
+            cseq: request.facts.cseq.number,
             transaction: Some(transaction),
             nonce,
             poison: self.directory.settings.fault_injection && read::is_poison(request.message),

@@ -9,7 +9,7 @@ use tandem_model::row::{CONTACT_MAX, PATH_MAX};
 use tandem_sip::headers::refer_to::ReferTo;
 use tandem_sip::headers::tokens::has_option;
 use tandem_sip::transaction::key::Legacy;
-use tandem_sip::{Binding, Contact, Header, Message, Method, SipUri};
+use tandem_sip::{Binding, Contact, Facts, Header, Message, Method};
 
 /// Why a REGISTER is no wish for the registrar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +23,21 @@ pub(super) enum NoWish {
 }
 
 /// The pieces that name a transaction of RFC 2543, which has no branch to go by.
-pub(super) fn legacy<'a>(message: &Message<'a>) -> Legacy<'a> {
-    let tag = |n: Option<tandem_sip::NameAddr<'a>>| n.and_then(|n| n.tag).unwrap_or_default();
+pub(super) fn legacy<'a>(message: &Message<'a>, facts: &Facts<'a>) -> Legacy<'a> {
     Legacy {
         request_uri: message.request_uri(),
-        from_tag: tag(message.from()),
-        to_tag: tag(message.to()),
+        from_tag: facts.from.addr.tag.unwrap_or_default(),
+        to_tag: facts.to.addr.tag.unwrap_or_default(),
         call_id: message.call_id(),
-        cseq: message.cseq().map_or(0, |c| c.number),
+        cseq: facts.cseq.number,
         via: message.header(Header::Via).unwrap_or_default(),
     }
 }
 
 /// The user of the address of record: To for REGISTER, From for all others. Empty when there is none.
-pub(super) fn aor<'r>(message: &Message<'r>, room: &'r mut [u8; 128]) -> &'r [u8] {
-    let header = if message.method() == Method::Register { message.to() } else { message.from() };
-    let uri = header.and_then(|h| h.sip_uri());
-    match uri {
+pub(super) fn aor<'r>(message: &Message<'r>, facts: &Facts<'r>, room: &'r mut [u8; 128]) -> &'r [u8] {
+    let party = if message.method() == Method::Register { &facts.to } else { &facts.from };
+    match party.uri {
         Some(uri) => match uri.plain_user() {
             Some(user) => user,
             None => uri.copy_user(room).unwrap_or_default(),
@@ -49,8 +47,8 @@ pub(super) fn aor<'r>(message: &Message<'r>, room: &'r mut [u8; 128]) -> &'r [u8
 }
 
 /// Whether a request is for the server itself: its Request-URI has no user.
-pub(super) fn is_for_the_server(message: &Message<'_>) -> bool {
-    SipUri::read(message.request_uri()).is_some_and(|uri| uri.plain_user().is_none_or(<[u8]>::is_empty))
+pub(super) fn is_for_the_server(facts: &Facts<'_>) -> bool {
+    facts.request_uri.is_some_and(|uri| uri.plain_user().is_none_or(<[u8]>::is_empty))
 }
 
 /// Whether a REFER asks for the token that lets a phone come home.
@@ -64,9 +62,13 @@ pub(super) fn is_poison(message: &Message<'_>) -> bool {
 }
 
 /// What a REGISTER wants (RFC 3261 section 10.3). `path` is room for the Path values joined into one.
-pub(super) fn wish<'a>(message: &Message<'a>, settings: &Settings, path: &'a mut String) -> Result<What<'a>, NoWish> {
-    let mut contacts = message.contacts();
-    let Some(first) = contacts.next() else { return Ok(What::Query) };
+pub(super) fn wish<'a>(
+    message: &Message<'a>,
+    facts: &Facts<'a>,
+    settings: &Settings,
+    path: &'a mut String,
+) -> Result<What<'a>, NoWish> {
+    let Some(first) = facts.contact else { return Ok(What::Query) };
     let first = match first {
         Contact::Star => return Ok(What::Remove { contact: None }),
         Contact::Binding(binding) => binding,
@@ -77,7 +79,9 @@ pub(super) fn wish<'a>(message: &Message<'a>, settings: &Settings, path: &'a mut
         return Err(NoWish::HeartBeat);
     }
     let mut chosen = first;
-    for contact in contacts {
+    // Nearly all phones send one contact, which is read already.
+    let others = (facts.contacts > 1).then(|| message.contacts().skip(1));
+    for contact in others.into_iter().flatten() {
         let Contact::Binding(other) = contact else { return Err(NoWish::BadContact) };
         // Contacts that are to go do not count: a device has one registration, what else it names is not bound.
         if asked(&other) == Some(0) {
