@@ -53,6 +53,10 @@ pub(crate) struct Head {
     pub(crate) kind: Kind,
     /// White space where none may be in the start line: tolerated by the index, refused by validation.
     pub(crate) sloppy_start: bool,
+    /// A line goes on behind its line end.
+    pub(crate) folded: bool,
+    /// There may be control bytes or bare line ends; without this there are none.
+    pub(crate) suspect: bool,
 }
 
 /// What the start line is.
@@ -77,6 +81,8 @@ impl Head {
         method: Method::Other,
         kind: Kind::Neither,
         sloppy_start: false,
+        folded: false,
+        suspect: false,
     };
 
     pub(crate) fn first(&self, header: Header) -> Option<Span> {
@@ -163,41 +169,73 @@ pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
         return (head, Some(RefusalReason::Empty));
     }
     // A start line is never folded: white space behind it belongs to a header line without a name.
-    let Some(feed) = memchr(b'\n', bytes.get(start..).unwrap_or_default()) else {
+    let mut feeds = Feeds { bytes, next: start, count: 0 };
+    let Some(feed) = feeds.next() else {
         return (head, Some(RefusalReason::StartLine));
     };
-    let (feed, next) = (start + feed, start + feed + 1);
     let clean = feed > start && bytes.get(feed - 1) == Some(&b'\r');
     if !start_line(&mut head, bytes, start, feed - usize::from(clean)) {
         return (head, Some(RefusalReason::StartLine));
     }
-    head.headers = next as u16;
+    head.headers = (feed + 1) as u16;
     let defect = if clean { None } else { Some(RefusalReason::LineEnd) };
-    let rest = header_lines(&mut head, bytes, next);
+    let rest = header_lines(&mut head, bytes, feed + 1, &mut feeds);
+    let section = bytes.get(start..usize::from(head.body)).unwrap_or_default();
+    head.suspect = is_suspect(section, feeds.count);
     (head, defect.or(rest))
 }
 
-fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize) -> Option<RefusalReason> {
+/// The line feeds in order, counted.
+struct Feeds<'a> {
+    bytes: &'a [u8],
+    next: usize,
+    count: usize,
+}
+
+impl Feeds<'_> {
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let at = self.next + memchr(b'\n', self.bytes.get(self.next..)?)?;
+        self.next = at + 1;
+        self.count += 1;
+        Some(at)
+    }
+}
+
+/// Whether a section of `lines` lines may have a byte below space that is not part of a line end, or a DEL. (Where each LF has its CR, the
+/// line ends are all the low bytes there are.) Without an early way out, so that the compiler takes many bytes at a time.
+fn is_suspect(section: &[u8], lines: usize) -> bool {
+    let (mut low, mut delete) = (0usize, false);
+    // A chunk's count fits a byte.
+    for chunk in section.chunks(128) {
+        low += usize::from(chunk.iter().fold(0u8, |n, &b| n.wrapping_add(u8::from(b < b' '))));
+        delete |= chunk.iter().fold(0u8, |any, &b| any | u8::from(b == 0x7f)) != 0;
+    }
+    delete || low != 2 * lines
+}
+
+fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<'_>) -> Option<RefusalReason> {
     let mut defect = None;
     loop {
+        let Some(mut feed) = feeds.next() else { return defect.or(Some(RefusalReason::Truncated)) };
+        let mut crlf = feed > at && bytes.get(feed - 1) == Some(&b'\r');
         // A line that ends at once is the end of the section; LF alone ends it too, but is a defect.
-        match bytes.get(at..) {
-            Some([b'\r', b'\n', ..]) => {
-                head.body = (at + 2) as u16;
-                return defect;
-            }
-            Some([b'\n', ..]) => {
-                head.body = (at + 1) as u16;
-                return defect.or(Some(RefusalReason::LineEnd));
-            }
-            _ => {}
+        if feed == at + usize::from(crlf) {
+            head.body = (feed + 1) as u16;
+            return if crlf { defect } else { defect.or(Some(RefusalReason::LineEnd)) };
         }
-        let Some(Line { end, next, clean }) = line(bytes, at) else {
-            return defect.or(Some(RefusalReason::Truncated));
-        };
+        let mut clean = crlf;
+        while matches!(bytes.get(feed + 1), Some(b' ' | b'\t')) {
+            head.folded = true;
+            let Some(further) = feeds.next() else { return defect.or(Some(RefusalReason::Truncated)) };
+            feed = further;
+            crlf = bytes.get(feed - 1) == Some(&b'\r');
+            clean &= crlf;
+        }
         if !clean {
             defect = defect.or(Some(RefusalReason::LineEnd));
         }
+        let end = feed - usize::from(crlf);
         let text = bytes.get(at..end).unwrap_or_default();
         let found = match Header::at_line_start(text) {
             Some((header, behind)) => Some((Some(header), behind)),
@@ -211,7 +249,7 @@ fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize) -> Option<RefusalR
             Some((None, _)) => {}
             None => defect = defect.or(Some(RefusalReason::HeaderName)),
         }
-        at = next;
+        at = feed + 1;
     }
 }
 

@@ -2,7 +2,7 @@
 //! sender's real address in the topmost Via (section 18.2.1, RFC 3581). The caller appends its own headers and ends it.
 
 use crate::header::Header;
-use crate::headers::{NameAddr, Via, via::Rport};
+use crate::headers::{Via, via::Rport};
 use crate::message::Message;
 use crate::method::Method;
 use crate::status::Status;

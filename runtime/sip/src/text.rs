@@ -100,11 +100,22 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 /// Cuts off the longest prefix whose bytes satisfy `f`.
 #[inline]
 pub(crate) fn split_while(text: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    let n = text.iter().position(|&b| !f(b)).unwrap_or(text.len());
+    let mut n = 0;
+    // Four at a time: nearly all texts are longer.
+    while let Some(&[a, b, c, d]) = text.get(n..).and_then(<[u8]>::first_chunk::<4>) {
+        if !(f(a) & f(b) & f(c) & f(d)) {
+            break;
+        }
+        n += 4;
+    }
+    while text.get(n).is_some_and(|&b| f(b)) {
+        n += 1;
+    }
     text.split_at_checked(n).unwrap_or((text, &[]))
 }
 
 /// Cuts off a token, which may be empty.
+#[inline]
 pub(crate) fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
     split_while(text, is_token)
 }
@@ -122,6 +133,7 @@ pub(crate) fn split_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Decimal digits only, at least one; saturates at `u64::MAX`.
+#[inline]
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -196,8 +208,9 @@ pub struct Param<'a> {
 
 impl<'a> Param<'a> {
     /// Whether this is its name, in any case.
+    #[inline]
     pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
+        self.name == name.as_bytes() || self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// The value as text; empty for a flag.
@@ -234,6 +247,7 @@ impl<'a> Params<'a> {
     }
 
     /// A value at the start of `text`: (without its quotes, what is behind). `None` when a quote is never closed.
+    #[inline]
     pub(crate) fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
         match text {
             [b'"', quoted @ ..] => split_quoted(quoted),
@@ -242,6 +256,7 @@ impl<'a> Params<'a> {
     }
 
     /// One step: the next parameter, the end (`Ok(None)`), or text that is no parameter.
+    #[inline]
     pub(crate) fn step(&mut self) -> Result<Option<Param<'a>>, NotAParam> {
         let behind = match trim_start(self.rest) {
             [] => {

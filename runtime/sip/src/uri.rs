@@ -35,15 +35,20 @@ impl<'a> Host<'a> {
                 let parsed = core::str::from_utf8(inner).ok().and_then(|t| t.parse().ok());
                 legal.then(|| parsed.map_or(Self::Name(text), |ip| Self::V6(text, ip)))
             }
-            [first, ..] => {
-                if first.is_ascii_digit()
-                    && let Some(ip) = ipv4(text)
-                {
-                    return Some(Self::V4(text, ip));
-                }
-                text.iter().all(|&b| is_host(b)).then_some(Self::Name(text))
-            }
+            _ if text.iter().all(|&b| is_host(b)) => Self::of(text),
+            _ => None,
         }
+    }
+
+    /// Of a text that has only what a name or an IPv4 address may ([`is_host`]). `None` when it is empty.
+    #[inline]
+    fn of(text: &'a [u8]) -> Option<Self> {
+        if text.first()?.is_ascii_digit()
+            && let Some(ip) = ipv4(text)
+        {
+            return Some(Self::V4(text, ip));
+        }
+        Some(Self::Name(text))
     }
 
     /// As written, brackets included.
@@ -87,6 +92,25 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     (digits > 0 && octet < 256 && dots == 3).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 
+/// `host[:port]` at the front of a text, without white space, and what is behind it.
+#[inline]
+pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
+    let (host, rest) = match text {
+        [b'[', ..] => {
+            let (host, rest) = text.split_at_checked(memchr(b']', text)? + 1)?;
+            (Host::read(host)?, rest)
+        }
+        _ => {
+            let (name, rest) = split_while(text, is_host);
+            (Host::of(name)?, rest)
+        }
+    };
+    let [b':', rest @ ..] = rest else { return Some((host, None, rest)) };
+    let (digits, rest) = split_while(rest, |b| b.is_ascii_digit());
+    let port = decimal(digits).and_then(|n| u16::try_from(n).ok())?;
+    Some((host, Some(port), rest))
+}
+
 /// `host[:port]` with white space around it and around the colon, as in sent-by.
 pub(crate) fn split_host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
     let text = trim(text);
@@ -103,8 +127,9 @@ pub(crate) fn split_host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
 }
 
 /// Whether the text begins with a scheme and a colon and has something behind it.
+#[inline]
 pub(crate) fn has_scheme(uri: &[u8]) -> bool {
-    scheme(uri).is_some_and(|(_, rest)| !rest.is_empty())
+    matches!(uri, [b's', b'i', b'p', b':', _, ..]) || scheme(uri).is_some_and(|(_, rest)| !rest.is_empty())
 }
 
 /// Scheme and what is behind its colon (RFC 3986 section 3.1).
@@ -143,34 +168,36 @@ impl<'a> SipUri<'a> {
     /// A URI without brackets and without a header's parameters. `None` for another scheme, white space, brackets, quotes
     /// or control bytes anywhere, an empty user in front of `@`, and a host or port that cannot be read.
     pub fn read(uri: &'a [u8]) -> Option<Self> {
-        let (scheme, rest) = scheme(uri)?;
-        let secure = scheme.len() == 4;
-        if !scheme.get(..3)?.eq_ignore_ascii_case(b"sip")
-            || scheme.len() > 4
-            || secure && !matches!(scheme.get(3), Some(b's' | b'S'))
-        {
-            return None;
-        }
-        let marks = Marks::of(rest)?;
-        let (user, password, rest) = match marks.at {
-            None => (None, None, rest),
-            Some(at) => {
-                let info = rest.get(..at)?;
-                let (user, password) = match memchr(b':', info) {
-                    Some(colon) => (info.get(..colon)?, info.get(colon + 1..)),
-                    None => (info, None),
-                };
-                if user.is_empty() {
-                    return None;
-                }
-                (Some(user), password, rest.get(at + 1..)?)
-            }
+        split_while(uri, is_uri).1.is_empty().then(|| Self::read_clean(uri)).flatten()
+    }
+
+    /// The same for a text that is known to hold only what a URI may ([`is_uri`]).
+    #[inline]
+    pub(crate) fn read_clean(uri: &'a [u8]) -> Option<Self> {
+        let (secure, rest) = match uri {
+            [b's', b'i', b'p', b':', rest @ ..] => (false, rest),
+            _ => other_case(uri)?,
         };
-        let (host_port, rest) = rest.split_at_checked(marks.host)?;
-        let (host, port) = split_host_port(host_port)?;
-        let (params, headers) = match marks.question {
-            Some(mark) => (rest.get(..mark)?, rest.get(mark + 1..)),
-            None => (rest, None),
+        // The user may hold semicolons, question marks and slashes (RFC 4475 section 3.1.1.9), but no `@`.
+        let (info, behind) = split_while(rest, |b| b != b'@');
+        let (user, password, host) = match behind {
+            [] => (None, None, rest),
+            _ if info.is_empty() => return None,
+            [_, host @ ..] => match split_while(info, |b| b != b':') {
+                (user, []) => (Some(user), None, host),
+                ([], _) => return None,
+                (user, [_, password @ ..]) => (Some(user), Some(password), host),
+            },
+        };
+        let (host, port, behind) = host_port(host)?;
+        let (params, headers) = match behind {
+            [] => (behind, None),
+            // Nor may there be one behind the host.
+            [b';' | b'?', ..] if memchr(b'@', behind).is_none() => match memchr(b'?', behind) {
+                Some(mark) => (behind.get(..mark)?, behind.get(mark + 1..)),
+                None => (behind, None),
+            },
+            _ => return None,
         };
         Some(Self { secure, user, password, host, port, params, headers })
     }
@@ -229,33 +256,14 @@ impl<'a> SipUri<'a> {
     }
 }
 
-/// Where the parts of a SIP URI behind its scheme are separated.
-struct Marks {
-    /// The `@`.
-    at: Option<usize>,
-    /// Length of host and port.
-    host: usize,
-    /// The `?`, counted from the end of host and port.
-    question: Option<usize>,
-}
-
-impl Marks {
-    /// One pass. `None` for a byte that no URI may hold, and for a second `@`: the user may hold semicolons, question marks
-    /// and slashes (RFC 4475 section 3.1.1.9), but no `@`, and nor may what is behind the host.
-    fn of(rest: &[u8]) -> Option<Self> {
-        let (mut at, mut start, mut end, mut question) = (None, 0, None, None);
-        for (i, &b) in rest.iter().enumerate() {
-            match b {
-                b'@' if at.is_some() => return None,
-                b'@' => (at, start, end, question) = (Some(i), i + 1, None, None),
-                b';' => end = end.or(Some(i)),
-                b'?' => (end, question) = (end.or(Some(i)), question.or(Some(i))),
-                _ if is_uri(b) => {}
-                _ => return None,
-            }
-        }
-        let end = end.unwrap_or(rest.len());
-        Some(Self { at, host: end - start, question: question.map(|q| q - end) })
+/// The scheme in another case than usual, or `sips`: whether it is that, and what is behind its colon.
+#[cold]
+fn other_case(uri: &[u8]) -> Option<(bool, &[u8])> {
+    let (scheme, rest) = scheme(uri)?;
+    match scheme.len() {
+        3 if scheme.eq_ignore_ascii_case(b"sip") => Some((false, rest)),
+        4 if scheme.eq_ignore_ascii_case(b"sips") => Some((true, rest)),
+        _ => None,
     }
 }
 

@@ -12,7 +12,6 @@ use crate::method::Method;
 use crate::reason::RefusalReason;
 use crate::status::Status;
 use crate::uri::{self, SipUri};
-use memchr::memchr_iter;
 
 /// A request that is answered with an error, or a response that is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,14 +298,7 @@ pub fn unsupported<'a>(message: &Message<'a>, header: Header, supported: &[&str]
 /// Control bytes other than tabs and line ends, in start line or headers, unless a quoted pair makes them legal (RFC 4475
 /// section 3.1.1.2 has NUL, BEL and DEL in a display name).
 fn has_control_bytes(message: &Message<'_>) -> bool {
-    let section = message.header_section();
-    // Without an early way out, so that the compiler takes many bytes at a time.
-    let any = section
-        .iter()
-        .fold(false, |any, &b| any | ((b < b' ') & (b != b'\t') & (b != b'\r') & (b != b'\n')) | (b == 0x7f));
-    // Each LF has its CR (`parse` saw to it), so one more CR is a bare one.
-    let bare = memchr_iter(b'\r', section).count() != memchr_iter(b'\n', section).count();
-    (any || bare) && control_outside_pairs(section)
+    message.head().suspect && control_outside_pairs(message.header_section())
 }
 
 /// The slow and exact answer, line by line.

@@ -2,7 +2,7 @@
 
 use super::name_addr::NameAddr;
 use super::number::delta_seconds;
-use crate::text::{Param, Params, decimal, trim};
+use crate::text::{Params, decimal, trim};
 use crate::uri::SipUri;
 
 /// One value of a Contact header.
@@ -54,27 +54,20 @@ impl<'a> Contact<'a> {
 impl<'a> Binding<'a> {
     /// `None` when it is no address with readable parameters.
     pub fn read(value: &'a [u8]) -> Option<Self> {
-        let addr = NameAddr::read(value)?;
-        let (expires, q, instance, reg_id) = (None, None, None, None);
-        let mut binding = Self { addr, expires, q, instance, reg_id, keep_alive: false, device_name: None };
-        for param in addr.params {
-            binding.take(param);
-        }
-        Some(binding)
-    }
-
-    fn take(&mut self, param: Param<'a>) {
-        match param.name.len() {
-            1 if param.is("q") => self.q = q_value(param.text()),
+        let (mut expires, mut q, mut instance, mut reg_id) = (None, None, None, None);
+        let (mut keep_alive, mut device_name) = (false, None);
+        let addr = NameAddr::read_each(value, |param| match param.name.len() {
+            1 if param.is("q") => q = q_value(param.text()),
             6 if param.is("reg-id") => {
-                self.reg_id = decimal(param.text()).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+                reg_id = decimal(param.text()).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
             }
-            7 if param.is("expires") => self.expires = delta_seconds(param.text()),
-            13 if param.is("+sip.instance") => self.instance = param.value.map(without_brackets),
-            16 if param.is("cisco-keep-alive") => self.keep_alive = true,
-            31 if param.is("+u.sip!devicename.ccm.cisco.com") => self.device_name = param.value,
+            7 if param.is("expires") => expires = delta_seconds(param.text()),
+            13 if param.is("+sip.instance") => instance = param.value.map(without_brackets),
+            16 if param.is("cisco-keep-alive") => keep_alive = true,
+            31 if param.is("+u.sip!devicename.ccm.cisco.com") => device_name = param.value,
             _ => {}
-        }
+        })?;
+        Some(Self { addr, expires, q, instance, reg_id, keep_alive, device_name })
     }
 
     /// The URI as written.

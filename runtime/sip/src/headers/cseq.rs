@@ -21,7 +21,10 @@ impl<'a> CSeq<'a> {
         let (digits, rest) = split_while(trim_start(value), |b| b.is_ascii_digit());
         let number = u32::try_from(decimal(digits)?).ok().filter(|n| *n <= MAX)?;
         let method = trim_start(rest);
-        let (method_name, behind) = split_token(method);
+        let (method_name, behind) = match method {
+            b"REGISTER" => (method, &[][..]),
+            _ => split_token(method),
+        };
         let complete = !method_name.is_empty() && method.len() < rest.len() && behind.iter().all(|&b| is_lws(b));
         complete.then_some(Self { number, method_name })
     }

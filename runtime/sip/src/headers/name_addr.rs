@@ -1,6 +1,6 @@
 //! From, To and everything else of the shape `"Display" <uri>;params` or `uri;params` (RFC 3261 section 20.10).
 
-use crate::text::{NotAParam, Params, is_lws, is_uri, split_quoted, split_while, trim, trim_start};
+use crate::text::{NotAParam, Param, Params, is_lws, is_uri, split_quoted, split_while, trim, trim_start};
 use crate::uri::{self, SipUri};
 use memchr::memchr3;
 
@@ -15,13 +15,22 @@ pub struct NameAddr<'a> {
     pub tag: Option<&'a [u8]>,
     /// The header's parameters. Without brackets everything behind the first semicolon is the header's.
     pub params: Params<'a>,
+    /// The URI holds only what one may: it stood in brackets.
+    clean: bool,
 }
 
 impl<'a> NameAddr<'a> {
     /// `None` when quotes or brackets do not close, the URI has no scheme or white space in it, the display name holds a
     /// separator, a URI without brackets has a `?` or comma, or something stands where a parameter should.
+    #[inline]
     pub fn read(value: &'a [u8]) -> Option<Self> {
-        let (display, uri, params) = split(value)?;
+        Self::read_each(value, |_| {})
+    }
+
+    /// The same, showing each parameter on the way.
+    #[inline]
+    pub(crate) fn read_each(value: &'a [u8], mut each: impl FnMut(Param<'a>)) -> Option<Self> {
+        let (display, uri, params, clean) = split(value)?;
         if !uri::has_scheme(uri) {
             return None;
         }
@@ -30,33 +39,44 @@ impl<'a> NameAddr<'a> {
         let mut walk = params;
         loop {
             match walk.step() {
-                Ok(Some(p)) if tag.is_none() && p.name.eq_ignore_ascii_case(b"tag") => tag = p.value,
-                Ok(Some(_)) => {}
+                Ok(Some(p)) => {
+                    if p.name.len() == 3 && tag.is_none() && p.is("tag") {
+                        tag = p.value;
+                    }
+                    each(p);
+                }
                 Ok(None) => break,
                 Err(NotAParam) => return None,
             }
         }
-        Some(Self { display, uri, tag: tag.filter(|t| !t.is_empty()), params })
+        Some(Self { display, uri, tag: tag.filter(|t| !t.is_empty()), params, clean })
     }
 
     /// The URI taken apart; `None` when it is no SIP URI.
+    #[inline]
     pub fn sip_uri(&self) -> Option<SipUri<'a>> {
-        SipUri::read(self.uri)
+        if self.clean { SipUri::read_clean(self.uri) } else { SipUri::read(self.uri) }
     }
 }
 
-/// Display name, URI, parameters.
-fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+/// Display name, URI, parameters, and whether the URI stood in brackets.
+#[inline]
+fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8], bool)> {
     let value = trim_start(value);
     if let [b'<', behind @ ..] = value {
         let (uri, params) = bracketed(behind)?;
-        return Some((&[], uri, params));
+        return Some((&[], uri, params, true));
     }
+    split_named(value)
+}
+
+/// With a display name or without brackets.
+fn split_named(value: &[u8]) -> Option<(&[u8], &[u8], &[u8], bool)> {
     if let [b'"', behind @ ..] = value {
         let (display, behind) = split_quoted(behind)?;
         let [b'<', behind @ ..] = trim_start(behind) else { return None };
         let (uri, params) = bracketed(behind)?;
-        return Some((display, uri, params));
+        return Some((display, uri, params, true));
     }
     let at = memchr3(b'<', b'"', b';', value);
     if let Some(at) = at
@@ -68,14 +88,15 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
             return None;
         }
         let (uri, params) = bracketed(behind)?;
-        return Some((display, uri, params));
+        return Some((display, uri, params, true));
     }
     let (uri, params) = split_while(value, |b| b != b';' && !is_lws(b));
     let ambiguous = uri.iter().any(|&b| matches!(b, b'?' | b',' | b'"' | b'>'));
-    (!ambiguous).then_some((&[], uri, params))
+    (!ambiguous).then_some((&[], uri, params, false))
 }
 
 /// What follows `<`: the URI, and what is behind `>`.
+#[inline]
 fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (uri, rest) = split_while(text, is_uri);
     let [b'>', params @ ..] = rest else { return None };

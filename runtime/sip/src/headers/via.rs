@@ -2,7 +2,7 @@
 
 use crate::text::{NotAParam, Params, decimal, is_lws, split_token, trim_start};
 use crate::transaction::key::TopVia;
-use crate::uri::{Host, split_host_port};
+use crate::uri::{Host, host_port, split_host_port};
 use core::fmt;
 
 /// The transport a Via or a URI names.
@@ -113,10 +113,22 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// One value of a Via header (no list). `None` when protocol, transport, sent-by or a parameter cannot be read.
     pub fn read(value: &'a [u8]) -> Option<Self> {
-        let (transport, rest) = protocol(value)?;
-        let end = rest.iter().position(|&b| b == b';').unwrap_or(rest.len());
-        let (sent_by, params) = rest.split_at_checked(end)?;
-        let (host, port) = split_host_port(sent_by)?;
+        let (transport, rest) = match value {
+            [b'S', b'I', b'P', b'/', b'2', b'.', b'0', b'/', b'U', b'D', b'P', b' ', rest @ ..] => {
+                (Transport::Udp, rest)
+            }
+            _ => protocol(value)?,
+        };
+        let (host, port, params) = match host_port(rest) {
+            Some(found @ (.., [] | [b';', ..])) => found,
+            // White space around sent-by and its colon is legal.
+            _ => {
+                let end = rest.iter().position(|&b| b == b';').unwrap_or(rest.len());
+                let (sent_by, params) = rest.split_at_checked(end)?;
+                let (host, port) = split_host_port(sent_by)?;
+                (host, port, params)
+            }
+        };
         let params = Params::new(params);
         let mut via = Self {
             raw: value,
