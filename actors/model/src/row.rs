@@ -34,7 +34,12 @@ pub fn device_key(name: &DeviceName) -> DeviceKey {
 
 /// The key of any text: a device by name, and digest users and numbers in tables of the same kind. Letters count as they are written.
 pub fn device_key_of(text: &str) -> DeviceKey {
-    DeviceKey(xxh3_128_with_seed(text.as_bytes(), KEY_SEED))
+    device_key_of_bytes(text.as_bytes())
+}
+
+/// The same of bytes from a wire. What is no UTF-8 has a key too, which nothing has.
+pub fn device_key_of_bytes(text: &[u8]) -> DeviceKey {
+    DeviceKey(xxh3_128_with_seed(text, KEY_SEED))
 }
 
 /// What carries a device's messages.

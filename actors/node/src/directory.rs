@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tandem_base::{DeviceKey, DeviceName, DevicePoolName, GroupName, NodeName, Rank};
 use tandem_model::config::{Algorithm, Config, Credential, DeviceKind, DeviceSpec, Failback, Settings};
-use tandem_model::row::device_key_of;
+use tandem_model::row::{device_key_of, device_key_of_bytes};
 use tandem_sip::digest::{Ha1, Stored};
 
 /// A CallManager group, compiled.
@@ -175,7 +175,7 @@ impl Directory {
     }
     /// What a name, digest user or number stands for.
     pub fn find(&self, text: &[u8]) -> Option<Alias> {
-        self.aliases.find(std::str::from_utf8(text).ok().map(device_key_of)?)
+        self.aliases.find(device_key_of_bytes(text))
     }
     /// The device of a row.
     pub fn find_key(&self, key: DeviceKey) -> Option<DeviceIndex> {

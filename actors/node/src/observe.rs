@@ -4,6 +4,7 @@
 
 use crate::directory::Directory;
 use metrics::{Counter, Gauge, Histogram};
+use std::cell::Cell;
 use tandem_base::metric::{self, Metric};
 use tandem_base::{NodeName, Rank};
 use tandem_cluster::{Cluster, Resync};
@@ -114,18 +115,40 @@ pub const METHODS: [&str; 15] = [
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
+/// A counter of the hot path: counts in a plain number and hands it on at the end of a turn, because a shared number costs as much as
+/// looking a device up.
+pub struct Tally {
+    counter: Counter,
+    counted: Cell<u64>,
+}
+impl Tally {
+    fn new(counter: Counter) -> Self {
+        Self { counter, counted: Cell::new(0) }
+    }
+    /// One more.
+    pub fn increment(&self) {
+        self.counted.set(self.counted.get().wrapping_add(1));
+    }
+    fn hand_on(&self) {
+        let counted = self.counted.take();
+        if counted > 0 {
+            self.counter.increment(counted);
+        }
+    }
+}
+
 /// The handles of a device host.
 pub struct HostMetrics {
-    happened: Vec<Counter>,
+    happened: Vec<Tally>,
     auth: Vec<Counter>,
-    requests: Vec<[Counter; 2]>,
-    responses: Vec<Counter>,
+    requests: Vec<[Tally; 2]>,
+    responses: Vec<Tally>,
     registrations: Vec<[Gauge; 3]>,
     parse_errors: Vec<(&'static str, Counter)>,
     /// Retransmissions answered from the transaction.
     pub retransmissions: Counter,
     /// See the metric list.
-    pub rows: Counter,
+    pub rows: Tally,
     /// Per group: devices taken over.
     pub failovers: Vec<Counter>,
     /// Per group: devices that came home.
@@ -155,18 +178,18 @@ impl HostMetrics {
         Self {
             happened: HAPPENED
                 .iter()
-                .map(|(_, event, why)| counter(&metric::REGISTRATION_EVENTS, &[node, event, why]))
+                .map(|(_, event, why)| Tally::new(counter(&metric::REGISTRATION_EVENTS, &[node, event, why])))
                 .collect(),
             auth: AUTH_FAILURES.iter().map(|why| counter(&metric::AUTH_FAILURES, &[node, why])).collect(),
             requests: METHODS
                 .iter()
-                .map(|m| TRANSPORTS.map(|t| counter(&metric::SIP_REQUESTS, &[node, m, t])))
+                .map(|m| TRANSPORTS.map(|t| Tally::new(counter(&metric::SIP_REQUESTS, &[node, m, t]))))
                 .collect(),
-            responses: CLASSES.iter().map(|c| counter(&metric::SIP_RESPONSES, &[node, c])).collect(),
+            responses: CLASSES.iter().map(|c| Tally::new(counter(&metric::SIP_RESPONSES, &[node, c]))).collect(),
             registrations: directory.groups.iter().map(|g| ranks(g.name.as_str())).collect(),
             parse_errors: parse_reasons.iter().map(|r| (*r, counter(&metric::SIP_PARSE_ERRORS, &[node, r]))).collect(),
             retransmissions: counter(&metric::SIP_RETRANSMISSIONS, &[node]),
-            rows: counter(&metric::REPLICATION_ROWS, &[node]),
+            rows: Tally::new(counter(&metric::REPLICATION_ROWS, &[node])),
             failovers: per_group(metric::FAILOVERS),
             failbacks: per_group(metric::FAILBACKS),
             called_home: per_group(metric::FAILBACK_CALLED),
@@ -178,10 +201,15 @@ impl HostMetrics {
             quarantined: gauge(&metric::DEVICES_QUARANTINED, &[node]),
         }
     }
+    /// Hands on what was counted since the last time: the end of a turn.
+    pub fn hand_on(&self) {
+        let requests = self.requests.iter().flatten();
+        requests.chain(&self.happened).chain(&self.responses).chain([&self.rows]).for_each(Tally::hand_on);
+    }
     /// Counts a registration event.
     pub fn happened(&self, what: Happened) {
-        if let Some(counter) = self.happened.get(what as usize) {
-            counter.increment(1);
+        if let Some(tally) = self.happened.get(what as usize) {
+            tally.increment();
         }
     }
     /// Counts wrong credentials.
@@ -193,13 +221,13 @@ impl HostMetrics {
     /// Counts a request; `method` is an index into [`METHODS`].
     pub fn requested(&self, method: usize, stream: bool) {
         if let Some([udp, tcp]) = self.requests.get(method.min(METHODS.len() - 1)) {
-            if stream { tcp.increment(1) } else { udp.increment(1) }
+            if stream { tcp.increment() } else { udp.increment() }
         }
     }
     /// Counts a response by its class.
     pub fn responded(&self, status: u16) {
-        if let Some(counter) = self.responses.get(usize::from(status / 100).saturating_sub(1)) {
-            counter.increment(1);
+        if let Some(tally) = self.responses.get(usize::from(status / 100).saturating_sub(1)) {
+            tally.increment();
         }
     }
     /// Counts a message that could not be read.

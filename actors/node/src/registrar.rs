@@ -144,7 +144,7 @@ impl DeviceHost {
         }
         if context.row {
             self.rows.put(now, device, happened != Happened::Refreshed);
-            self.metrics.rows.increment(1);
+            self.metrics.rows.increment();
         }
         if before != wish.peer.flow {
             self.note_flow(slot, Some(before), wish.peer.flow);
@@ -224,6 +224,7 @@ impl DeviceHost {
     fn newcomer(&self, now: Time, wish: &Wish<'_>, rank: Rank, reason: RegisterReason) -> Option<Device> {
         let index = wish.device;
         Some(Device {
+            key: self.directory.key(index),
             call_id: 0,
             transaction: None,
             row_hash: 0,
@@ -283,7 +284,7 @@ impl DeviceHost {
                 return Answer::Stale;
             }
             self.rows.put(now, device, false);
-            self.metrics.rows.increment(1);
+            self.metrics.rows.increment();
         }
         Answer::Bound(slot)
     }

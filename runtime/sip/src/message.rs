@@ -49,6 +49,11 @@ impl<'a> Message<'a> {
         self.bytes.get(..end).unwrap_or(self.bytes)
     }
 
+    /// Whether every value is free of line ends: no line is folded, none ends otherwise than it should. Only a parsed message says so.
+    pub(crate) const fn is_plain(&self) -> bool {
+        !self.head.folded && !self.head.suspect
+    }
+
     /// Whether the start line is that of a request.
     pub const fn is_request(&self) -> bool {
         matches!(self.head.kind, Kind::Request)

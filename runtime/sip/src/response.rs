@@ -60,31 +60,31 @@ fn from_request(
     to_tag: Option<&[u8]>,
     source: SocketAddr,
 ) {
-    // A value without a fold has no line end that would have to be taken out (a stray one is refused, and copied with care).
+    let plain = request.is_plain();
     let mut vias = request.lines(Header::Via);
     if let Some(top) = vias.next() {
         w.put(b"Via: ");
-        top_via(w, top, via, source);
+        top_via(w, top, via, source, plain);
         w.put(b"\r\n");
     }
     for via in vias {
         w.line("Via", via);
     }
     if let Some(from) = request.header(Header::From) {
-        w.put(b"From: ").copied(from).put(b"\r\n");
+        w.put(b"From: ").value(from, plain).put(b"\r\n");
     }
     if let Some(to) = request.header(Header::To) {
-        w.put(b"To: ").copied(to);
+        w.put(b"To: ").value(to, plain);
         if let Some(tag) = to_tag.filter(|t| !t.is_empty()) {
             w.put(b";tag=").put(tag);
         }
         w.put(b"\r\n");
     }
     if let Some(call_id) = request.header(Header::CallId) {
-        w.put(b"Call-ID: ").copied(call_id).put(b"\r\n");
+        w.put(b"Call-ID: ").value(call_id, plain).put(b"\r\n");
     }
     if let Some(cseq) = request.header(Header::CSeq) {
-        w.put(b"CSeq: ").copied(cseq).put(b"\r\n");
+        w.put(b"CSeq: ").value(cseq, plain).put(b"\r\n");
     }
 }
 
@@ -118,7 +118,7 @@ pub fn copy(w: &mut Writer<'_>, from: &Message<'_>, header: Header) {
 
 /// The first Via line with `received` and `rport` filled in; further values in the same line as they are. `via` is its first
 /// value, if that could be read.
-fn top_via(w: &mut Writer<'_>, line: &[u8], via: Option<&Via<'_>>, source: SocketAddr) {
+fn top_via(w: &mut Writer<'_>, line: &[u8], via: Option<&Via<'_>>, source: SocketAddr, plain: bool) {
     let Some(via) = via else {
         w.copied(line);
         return;
@@ -134,7 +134,7 @@ fn top_via(w: &mut Writer<'_>, line: &[u8], via: Option<&Via<'_>>, source: Socke
     match first.split_at_checked(via.asked_at) {
         // As nearly all phones ask: one place to fill in, the rest as it is.
         Some((front @ [.., b't' | b'T'], behind)) if via.received.is_none() => {
-            w.copied(front).put(b"=").number(u64::from(source.port())).copied(behind);
+            w.value(front, plain).put(b"=").number(u64::from(source.port())).value(behind, plain);
         }
         _ => {
             // Up to the parameters as it is, then one by one: a `received` that the sender wrote would be a lie or an echo.

@@ -37,6 +37,22 @@ fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes.get(..usize::from(len)).unwrap_or(bytes));
 }
 
+/// The fields of known length, gathered before one append: every refresh of a device encodes a row.
+struct Fixed {
+    bytes: [u8; FIXED_MAX],
+    len: usize,
+}
+
+impl Fixed {
+    #[inline]
+    fn put<const N: usize>(&mut self, field: [u8; N]) {
+        if let Some(place) = self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut::<N>) {
+            *place = field;
+            self.len += N;
+        }
+    }
+}
+
 pub(super) fn encode(row: &RegistrationRow, out: &mut Vec<u8>) {
     let mut flags = 0;
     if row.transport == Transport::Tcp {
@@ -48,24 +64,26 @@ pub(super) fn encode(row: &RegistrationRow, out: &mut Vec<u8>) {
     if row.path.is_some() {
         flags |= PATH;
     }
-    out.extend_from_slice(&[LAYOUT, flags, row.rank.get(), row.reason]);
-    out.extend_from_slice(&row.device.0.to_le_bytes());
-    out.extend_from_slice(&row.stamp.0.to_le_bytes());
-    out.extend_from_slice(&row.since.to_le_bytes());
-    out.extend_from_slice(&row.expires.to_le_bytes());
-    out.extend_from_slice(&row.call_id.to_le_bytes());
-    out.extend_from_slice(&row.cseq.to_le_bytes());
+    let mut fixed = Fixed { bytes: [0; FIXED_MAX], len: 0 };
+    fixed.put([LAYOUT, flags, row.rank.get(), row.reason]);
+    fixed.put(row.device.0.to_le_bytes());
+    fixed.put(row.stamp.0.to_le_bytes());
+    fixed.put(row.since.to_le_bytes());
+    fixed.put(row.expires.to_le_bytes());
+    fixed.put(row.call_id.to_le_bytes());
+    fixed.put(row.cseq.to_le_bytes());
     for part in [row.nonce.time, row.nonce.id, row.nonce.nc] {
-        out.extend_from_slice(&part.to_le_bytes());
+        fixed.put(part.to_le_bytes());
     }
-    out.extend_from_slice(&row.source.port().to_le_bytes());
+    fixed.put(row.source.port().to_le_bytes());
     match row.source {
-        SocketAddr::V4(v4) => out.extend_from_slice(&v4.ip().octets()),
+        SocketAddr::V4(v4) => fixed.put(v4.ip().octets()),
         SocketAddr::V6(v6) => {
-            out.extend_from_slice(&v6.ip().octets());
-            out.extend_from_slice(&v6.scope_id().to_le_bytes());
+            fixed.put(v6.ip().octets());
+            fixed.put(v6.scope_id().to_le_bytes());
         }
     }
+    out.extend_from_slice(fixed.bytes.get(..fixed.len).unwrap_or_default());
     put_block(out, cut(&row.contact, CONTACT_MAX).as_bytes());
     if let Some(path) = &row.path {
         put_block(out, cut(path, PATH_MAX).as_bytes());

@@ -91,6 +91,7 @@ impl Datagrams for DeviceHost {
     }
     fn turn(&mut self, now: Time, out: &mut Outbox) {
         self.edge.send_pending(out);
+        self.metrics.hand_on();
         if self.rows.is_due(now) {
             self.flush_rows(now, false);
         }

@@ -111,6 +111,7 @@ impl DeviceHost {
         let row = &row.0;
         let pool = self.directory.pool_of(index)?;
         Some(Device {
+            key: row.device,
             call_id: row.call_id,
             transaction: None,
             row_hash: 0,

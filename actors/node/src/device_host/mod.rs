@@ -178,6 +178,7 @@ impl DeviceHost {
     pub(crate) fn begin_turn(&mut self) {
         self.unix_millis = self.clock.unix_millis().0;
         self.stamp = Stamp::next(self.stamp, self.unix_millis);
+        self.edge.begin_second(self.unix_seconds());
     }
     /// Hands gathered rows to the CallManager when due, or in any case.
     pub(crate) fn flush_rows(&mut self, now: Time, in_any_case: bool) {

@@ -50,7 +50,7 @@ impl Rows {
     /// The row of a device as it stands.
     pub(crate) fn row(&self, device: &Device) -> Registration {
         Registration(RegistrationRow {
-            device: self.directory.key(device.index),
+            device: device.key,
             stamp: device.stamp,
             since: device.since,
             expires: u64::from(device.expires_at),
@@ -83,8 +83,7 @@ impl Rows {
     /// Writes that a device is no longer here.
     pub(crate) fn remove(&mut self, now: Time, device: &Device) {
         self.digest.remove(device.row_hash);
-        let key = self.directory.key(device.index).0;
-        self.push(now, Op::Remove { key });
+        self.push(now, Op::Remove { key: device.key.0 });
     }
     fn push(&mut self, now: Time, op: Op<Registration>) {
         if self.ops.is_empty() {

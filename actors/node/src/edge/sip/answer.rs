@@ -33,8 +33,45 @@ fn emit(out: &mut Outbox, peer: Peer, write: impl Fn(&mut Writer<'_>)) {
     }
 }
 
+/// The Date line of the present second: thousands of answers have the same.
+#[derive(Debug)]
+pub(super) struct DateLine {
+    unix: u32,
+    line: [u8; DATE_LINE],
+}
+/// `Date: Sat, 13 Nov 2010 23:29:00 GMT` and its line end.
+const DATE_LINE: usize = 37;
+
+impl Default for DateLine {
+    fn default() -> Self {
+        let mut made = Self { unix: 0, line: [0; DATE_LINE] };
+        made.write();
+        made
+    }
+}
+impl DateLine {
+    /// Moves on to this second.
+    pub(super) fn set(&mut self, unix: u32) {
+        if self.unix != unix {
+            self.unix = unix;
+            self.write();
+        }
+    }
+    fn write(&mut self) {
+        Writer::new(&mut self.line).date(UnixMillis(u64::from(self.unix) * 1_000));
+    }
+    /// Writes the line of a second: the kept one, or another.
+    fn put(&self, w: &mut Writer<'_>, unix: u32) {
+        if self.unix == unix {
+            w.put(&self.line);
+        } else {
+            w.date(UnixMillis(u64::from(unix) * 1_000));
+        }
+    }
+}
+
 /// 200 with the binding of a device (RFC 3261 section 10.3 step 8).
-pub(super) fn bound(request: &Request<'_, '_>, device: &Device, out: &mut Outbox) {
+pub(super) fn bound(request: &Request<'_, '_>, device: &Device, date: &DateLine, out: &mut Outbox) {
     emit(out, request.peer, |w| {
         response_to(w, request.message, request.facts, Status::OK, &request.tag, request.peer.addr);
         binding(w, device, device.granted);
@@ -44,7 +81,7 @@ pub(super) fn bound(request: &Request<'_, '_>, device: &Device, out: &mut Outbox
                 w.number_line("Flow-Timer", FLOW_TIMER_SECS);
             }
         }
-        w.date(UnixMillis(u64::from(device.answered) * 1_000));
+        date.put(w, device.answered);
         w.end();
     });
 }

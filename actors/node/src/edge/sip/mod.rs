@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::locator::Alias;
 use crate::observe::Happened;
 use crate::registrar::Answer;
+use answer::DateLine;
 use bytes::Bytes;
 use gate::{Claimant, Gate, Presented};
 use std::net::SocketAddr;
@@ -70,6 +71,7 @@ pub struct Edge {
     addresses: Addresses,
     tag_seed: u64,
     salt: u32,
+    date: DateLine,
     scratch: Box<[u8]>,
     pending: Vec<(Peer, Bytes)>,
 }
@@ -91,6 +93,7 @@ impl Edge {
             addresses,
             tag_seed: random.next_u64(),
             salt: 0,
+            date: DateLine::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             pending: Vec::new(),
         }
@@ -106,17 +109,24 @@ impl Edge {
     }
     /// Tag of this node's answers: a function of the Call-ID, so that a retransmission gets the same.
     fn tag(&self, call_id: &[u8]) -> [u8; 16] {
-        let mut tag = *b"0000000000000000";
         let hash = xxh3_64_with_seed(call_id, self.tag_seed);
-        for (digit, shift) in tag.iter_mut().rev().zip((0..64).step_by(4)) {
-            let nibble = u8::try_from(hash >> shift & 0xf).unwrap_or(0);
-            *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-        }
-        tag
+        // Each half byte to a byte of its own, then all sixteen to letters at once: a to p.
+        let spread = |n: u64| {
+            let n = (n | n << 16) & 0x0000_ffff_0000_ffff;
+            let n = (n | n << 8) & 0x00ff_00ff_00ff_00ff;
+            let n = (n | n << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+            n + 0x6161_6161_6161_6161
+        };
+        let (low, high) = (spread(hash & 0xffff_ffff), spread(hash >> 32));
+        (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
     }
     fn key(&self, message: &Message<'_>, facts: &Facts<'_>) -> TransactionKey {
         let modern = self.keyer.server(&facts.via.top(), message.method_name());
         modern.unwrap_or_else(|| self.keyer.legacy(&read::legacy(message, facts), message.method_name()))
+    }
+    /// The wall clock stands at this second.
+    pub(crate) fn begin_second(&mut self, unix: u32) {
+        self.date.set(unix);
     }
     /// A message that leaves with the next turn.
     pub(crate) fn send_later(&mut self, peer: Peer, bytes: &[u8]) {
@@ -254,7 +264,7 @@ impl DeviceHost {
         if found.transaction != Some(request.key.short()) || found.peer.addr != request.peer.addr {
             return false;
         }
-        answer::bound(request, found, out);
+        answer::bound(request, found, &self.edge.date, out);
         self.metrics.retransmissions.increment(1);
         self.metrics.responded(200);
         true
@@ -305,7 +315,7 @@ impl DeviceHost {
         match answer {
             Answer::Bound(slot) => match self.devices.get(*slot) {
                 Some(device) if device.transaction == Some(request.key.short()) => {
-                    answer::bound(request, device, out);
+                    answer::bound(request, device, &self.edge.date, out);
                     self.metrics.responded(200);
                 }
                 // It asked, or named another contact: not the slot's transaction, so the slot cannot answer it again.
