@@ -99,6 +99,10 @@ impl Device {
     pub fn transport(&self) -> Transport {
         if self.traits.stream { Transport::Tcp } else { Transport::Udp }
     }
+    /// Length of its Path; 0 without one.
+    pub(crate) fn path_len(&self) -> u64 {
+        self.path.as_ref().map_or(0, |path| path.len() as u64)
+    }
     /// Its last nonce, as rows carry it.
     pub fn last_nonce(&self) -> LastNonce {
         LastNonce { time: self.nonces.nonce_time, id: self.nonces.nonce_id, nc: self.nonces.nc_max }

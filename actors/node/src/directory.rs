@@ -2,7 +2,7 @@
 //!
 //! Texts live in one arena, records are found by dense index, names by hash. It must never be written on the hot path.
 
-use crate::locator::{Alias, Aliases, DeviceIndex};
+use crate::locator::{Alias, Aliases, DeviceIndex, Names};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tandem_base::{DeviceKey, DeviceName, DevicePoolName, GroupName, NodeName, Rank};
@@ -119,31 +119,33 @@ impl Directory {
             groups: config.groups.iter().map(group).collect(),
             pools: config.pools.iter().enumerate().map(pool).collect(),
             settings: config.settings.clone(),
-            aliases: Aliases::new(count),
+            aliases: Names::new(0).freeze(),
             records: Vec::with_capacity(count),
             md5: Vec::new(),
             sha256: Vec::new(),
             texts: String::new(),
             lines: Vec::new(),
         };
+        let names = Names::new(count);
         for spec in config.devices() {
-            directory.add(&spec);
+            directory.add(&names, &spec);
         }
+        directory.aliases = names.freeze();
         directory.texts.shrink_to_fit();
         directory.lines.shrink_to_fit();
         directory
     }
-    fn add(&mut self, spec: &DeviceSpec<'_>) {
+    fn add(&mut self, names: &Names, spec: &DeviceSpec<'_>) {
         let index = DeviceIndex(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
         let name = self.keep(&spec.name);
         let user = if spec.user == spec.name { name } else { self.keep(&spec.user) };
         let lines_start = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-        self.aliases.add(&spec.name, index);
-        self.aliases.add(&spec.user, index);
+        names.add(&spec.name, index);
+        names.add(&spec.user, index);
         for line in spec.lines.iter() {
             let text = self.keep(line.as_str());
             self.lines.push(text);
-            self.aliases.add(line.as_str(), index);
+            names.add(line.as_str(), index);
         }
         let lines = u8::try_from(spec.lines.len()).unwrap_or(u8::MAX);
         self.keep_hashes(&stored(spec, &self.realm));

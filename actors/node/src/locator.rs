@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "this is the wrapper that the ban on DashMap points to")]
 
 use crate::registration::Registration;
-use dashmap::DashMap;
+use dashmap::{DashMap, ReadOnlyView};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tandem_base::{DeviceKey, Incarnation, Stamp};
@@ -48,21 +48,16 @@ impl Hasher for Passthrough {
 const SHARED: u32 = u32::MAX;
 const SHARDS: usize = 64;
 
-/// Names, digest users and directory numbers of all devices: one table per process.
-pub struct Aliases {
+/// Names, digest users and directory numbers while they are being gathered.
+pub struct Names {
     table: DashMap<DeviceKey, u32, BuildHasherDefault<Passthrough>>,
 }
 
-impl Aliases {
+impl Names {
     /// An empty table with room for `capacity` names.
     pub fn new(capacity: usize) -> Self {
         let table = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, BuildHasherDefault::default(), SHARDS);
         Self { table }
-    }
-    /// What a name or number stands for.
-    pub fn find(&self, key: DeviceKey) -> Option<Alias> {
-        let index = *self.table.get(&key)?;
-        Some(if index == SHARED { Alias::Shared } else { Alias::Device(DeviceIndex(index)) })
     }
     /// Adds a name of a device; a name that another device has too becomes shared.
     pub fn add(&self, text: &str, device: DeviceIndex) {
@@ -78,13 +73,30 @@ impl Aliases {
             }
         }
     }
+    /// From now on nothing is added, so nobody who looks up takes a lock.
+    pub fn freeze(self) -> Aliases {
+        Aliases { table: self.table.into_read_only() }
+    }
+}
+
+/// Names, digest users and directory numbers of all devices: one table per process, never changed.
+pub struct Aliases {
+    table: ReadOnlyView<DeviceKey, u32, BuildHasherDefault<Passthrough>>,
+}
+
+impl Aliases {
+    /// What a name or number stands for.
+    pub fn find(&self, key: DeviceKey) -> Option<Alias> {
+        let index = *self.table.get(&key)?;
+        Some(if index == SHARED { Alias::Shared } else { Alias::Device(DeviceIndex(index)) })
+    }
     /// How many names are known.
     pub fn len(&self) -> usize {
         self.table.len()
     }
     /// Whether no name is known.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.table.is_empty()
     }
 }
 
@@ -168,13 +180,15 @@ mod tests {
 
     #[test]
     fn a_number_on_two_devices_is_shared_and_a_repeated_name_is_not() {
-        let aliases = Aliases::new(8);
-        aliases.add("1001", DeviceIndex(0));
-        aliases.add("1001", DeviceIndex(0));
+        let names = Names::new(8);
+        names.add("1001", DeviceIndex(0));
+        names.add("1001", DeviceIndex(0));
+        names.add("1002", DeviceIndex(0));
+        names.add("1002", DeviceIndex(1));
+        let aliases = names.freeze();
         assert_eq!(aliases.find(device_key_of("1001")), Some(Alias::Device(DeviceIndex(0))));
-        aliases.add("1001", DeviceIndex(1));
-        assert_eq!(aliases.find(device_key_of("1001")), Some(Alias::Shared));
-        assert_eq!(aliases.find(device_key_of("1002")), None);
+        assert_eq!(aliases.find(device_key_of("1002")), Some(Alias::Shared));
+        assert_eq!((aliases.find(device_key_of("1003")), aliases.len()), (None, 2));
     }
 
     #[test]

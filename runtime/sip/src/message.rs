@@ -10,6 +10,7 @@ use crate::method::Method;
 use crate::status::Status;
 use crate::text::{List, decimal, unescaped};
 use core::fmt;
+use memchr::memchr;
 
 /// A SIP message in a buffer.
 #[derive(Clone, Copy)]
@@ -282,7 +283,8 @@ impl<'a> Iterator for Values<'a> {
                 return Some(value);
             }
             let line = self.lines.next()?;
-            if !self.split {
+            // Without a comma there is nothing to take apart.
+            if !self.split || memchr(b',', line).is_none() {
                 return Some(line);
             }
             self.list = List::new(line);

@@ -121,8 +121,26 @@ impl<'b> Writer<'b> {
     pub fn ip(&mut self, ip: IpAddr) -> &mut Self {
         match ip {
             IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets().map(u64::from);
-                self.number(a).put(b".").number(b).put(b".").number(c).put(b".").number(d)
+                let (mut text, mut len) = ([0u8; 16], 0);
+                let mut put = |b: u8| {
+                    if let Some(place) = text.get_mut(len) {
+                        *place = b;
+                        len += 1;
+                    }
+                };
+                for (i, octet) in v4.octets().into_iter().enumerate() {
+                    if i > 0 {
+                        put(b'.');
+                    }
+                    if octet >= 100 {
+                        put(b'0' + octet / 100);
+                    }
+                    if octet >= 10 {
+                        put(b'0' + octet / 10 % 10);
+                    }
+                    put(b'0' + octet % 10);
+                }
+                self.put(text.get(..len).unwrap_or_default())
             }
             IpAddr::V6(v6) => self.display(&v6),
         }

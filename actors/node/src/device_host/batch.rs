@@ -84,9 +84,7 @@ impl Datagrams for DeviceHost {
             return;
         }
         self.begin_turn();
-        for (bytes, peer) in batch.iter() {
-            self.serve(now, bytes, peer, out);
-        }
+        self.serve_all(now, batch.iter(), out);
         self.flush_rows(now, false);
     }
     fn turn(&mut self, now: Time, out: &mut Outbox) {
@@ -114,9 +112,7 @@ impl Handler<Stream> for DeviceHost {
             StreamEvent::Messages { peer, messages } => {
                 // The loop's outbox is not at hand: answers wait for the turn that follows each message.
                 let mut out = std::mem::take(&mut self.stream_out);
-                for bytes in &messages {
-                    self.serve(now, bytes, peer, &mut out);
-                }
+                self.serve_all(now, messages.iter().map(|bytes| (&bytes[..], peer)), &mut out);
                 out.drain(|peer, bytes| self.edge.send_later(peer, bytes));
                 self.stream_out = out;
             }

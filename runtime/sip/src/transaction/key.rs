@@ -116,6 +116,18 @@ impl Keyer {
     }
 
     fn hash(&self, kind: Kind, pieces: &[&[u8]], number: u64) -> TransactionKey {
+        // In one piece where it fits: a hasher that is fed bit by bit costs twice as much. Which way is taken follows from the
+        // lengths, so the same pieces always take the same.
+        let mut text = Text { bytes: [0; TEXT_MAX], len: 0 };
+        text.put(&(kind as u64 | number << 8).to_le_bytes());
+        for piece in pieces {
+            text.put(&(piece.len() as u32).to_le_bytes());
+            text.put(piece);
+        }
+        if let Some(bytes) = text.bytes.get(..text.len) {
+            let hash = self.0.hash(bytes);
+            return TransactionKey([hash.h1, hash.h2]);
+        }
         let Self(mut hasher) = *self;
         hasher.write_u64(kind as u64);
         hasher.write_u64(number);
@@ -126,6 +138,26 @@ impl Keyer {
         }
         let hash = hasher.finish128();
         TransactionKey([hash.h1, hash.h2])
+    }
+}
+
+/// Longest text that is hashed in one piece: most requests' pieces have 60 to 120 bytes.
+const TEXT_MAX: usize = 256;
+
+/// Gathers pieces; a length beyond the room says that they did not fit.
+struct Text {
+    bytes: [u8; TEXT_MAX],
+    len: usize,
+}
+
+impl Text {
+    #[inline]
+    fn put(&mut self, piece: &[u8]) {
+        let end = self.len.saturating_add(piece.len());
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            place.copy_from_slice(piece);
+        }
+        self.len = end;
     }
 }
 

@@ -114,9 +114,9 @@ pub(super) fn wish<'a>(
 
 /// Outbound (RFC 5626 section 6): the phone asked for it, and it speaks to this node without a proxy between.
 fn traits(message: &Message<'_>, binding: &Binding<'_>) -> Traits {
-    let direct = message.headers(Header::Via).nth(1).is_none() && message.header(Header::Path).is_none();
     let wanted = binding.reg_id.is_some() && binding.instance.is_some();
-    let outbound = direct && wanted && has_option(message, Header::Supported, "outbound");
+    let direct = || message.headers(Header::Via).nth(1).is_none() && message.header(Header::Path).is_none();
+    let outbound = wanted && direct() && has_option(message, Header::Supported, "outbound");
     Traits { outbound, ..Traits::default() }
 }
 
