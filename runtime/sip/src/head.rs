@@ -107,22 +107,18 @@ pub(crate) struct Line {
     pub(crate) end: usize,
     /// Where the next line starts.
     pub(crate) next: usize,
-    /// Every line end in it is CR LF.
-    pub(crate) clean: bool,
 }
 
 /// The line that starts at `at`, or goes on there. `None` when no line end follows.
 #[inline]
 pub(crate) fn line(bytes: &[u8], at: usize) -> Option<Line> {
     let mut from = at;
-    let mut clean = true;
     loop {
         let feed = from + memchr(b'\n', bytes.get(from..)?)?;
         let next = feed + 1;
         let crlf = feed > at && bytes.get(feed - 1) == Some(&b'\r');
-        clean &= crlf;
         if !matches!(bytes.get(next), Some(b' ' | b'\t')) {
-            return Some(Line { end: feed - usize::from(crlf), next, clean });
+            return Some(Line { end: feed - usize::from(crlf), next });
         }
         from = next;
     }

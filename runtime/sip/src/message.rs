@@ -202,7 +202,8 @@ impl<'a> Message<'a> {
 
     /// The Digest credentials for a realm among all lines of `Authorization` or `Proxy-Authorization`.
     pub fn credentials(&self, header: Header, realm: &[u8]) -> Option<Authorization<'a>> {
-        self.lines(header).filter_map(Authorization::read).find(|a| unescaped(a.realm).eq(realm.iter().copied()))
+        let same = |written: &[u8]| written == realm || unescaped(written).eq(realm.iter().copied());
+        self.lines(header).filter_map(Authorization::read).find(|a| same(a.realm))
     }
 
     /// Whether an answer to it can be made and may be sent, however broken the rest is: a request other than ACK, with a
@@ -236,7 +237,7 @@ impl<'a> Iterator for AllLines<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let Line { end, next, .. } = head::line(self.bytes, self.at)?;
+            let Line { end, next } = head::line(self.bytes, self.at)?;
             let at = core::mem::replace(&mut self.at, next);
             if let Some((name, behind)) = self.bytes.get(at..end).and_then(head::name) {
                 let (from, to) = head::value(self.bytes, at + behind, end);

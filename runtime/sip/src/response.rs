@@ -43,7 +43,7 @@ pub fn response_to(
     to_tag: &[u8],
     source: SocketAddr,
 ) {
-    let tag = (facts.to.addr.tag.is_none() && status != Status::TRYING).then_some(to_tag);
+    let tag = (facts.to.tag.is_none() && status != Status::TRYING).then_some(to_tag);
     if status == Status::OK {
         w.put(b"SIP/2.0 200 OK\r\n");
     } else {

@@ -76,7 +76,8 @@ pub fn validate_request_with(message: &Message<'_>, policy: &Policy<'_>) -> Resu
     read_request(message, policy).map(|_| ())
 }
 
-/// What the judge has read of a request that it found acceptable: whoever serves it needs not read it again.
+/// What the judge has read of a request that it found acceptable: whoever serves it needs not read it again. Small, because it is
+/// copied for each request.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The topmost Via.
@@ -87,21 +88,21 @@ pub struct Facts<'a> {
     pub to: Party<'a>,
     /// CSeq; its method is the request's.
     pub cseq: CSeq<'a>,
-    /// The Request-URI; `None` when it is no SIP URI.
-    pub request_uri: Option<SipUri<'a>>,
+    /// Whether the Request-URI is a SIP URI without a user: the server itself is meant.
+    pub for_the_server: bool,
     /// The first contact.
     pub contact: Option<Contact<'a>>,
     /// How many contacts there are, `*` included.
     pub contacts: u32,
 }
 
-/// From or To, with its URI taken apart.
+/// From or To.
 #[derive(Clone, Copy, Debug)]
 pub struct Party<'a> {
-    /// Display name, URI as text, tag.
-    pub addr: NameAddr<'a>,
-    /// `None` when it is no SIP URI.
-    pub uri: Option<SipUri<'a>>,
+    /// Its tag.
+    pub tag: Option<&'a [u8]>,
+    /// The user of its SIP URI as written (see [`uri::Unescaped`]); `None` when there is none, or no SIP URI.
+    pub user: Option<&'a [u8]>,
 }
 
 /// Judges a request and hands out what it has read.
@@ -124,7 +125,7 @@ pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Fa
     if cseq.method_name != message.method_name() {
         return Err(Refusal::bad(RefusalReason::CSeqMethod, Header::CSeq));
     }
-    let request_uri = request_uri(message)?;
+    let for_the_server = request_uri(message)?.is_some_and(|uri| uri.user.is_none());
     let hops = match message.header(Header::MaxForwards) {
         // Clients of RFC 2543 send none (RFC 4475 section 3.1.1.13 wants them served).
         None => None,
@@ -135,7 +136,7 @@ pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Fa
         return Err(Refusal::new(Status::TOO_MANY_HOPS, RefusalReason::TooManyHops));
     }
     extensions(message, policy)?;
-    Ok(Facts { via, from, to, cseq, request_uri, contact, contacts })
+    Ok(Facts { via, from, to, cseq, for_the_server, contact, contacts })
 }
 
 /// Judges a response. Nobody is told about a refused response: it is dropped and counted.
@@ -223,8 +224,11 @@ const SINGLE: u32 = {
 fn party<'a>(message: &Message<'a>, header: Header, reason: RefusalReason) -> Result<Party<'a>, Refusal> {
     let refusal = Refusal::bad(reason, header);
     let addr = message.header(header).and_then(NameAddr::read).ok_or(refusal)?;
-    let uri = addr.sip_uri();
-    if uri.is_none() && is_sip(addr.uri) { Err(refusal) } else { Ok(Party { addr, uri }) }
+    match addr.sip_uri() {
+        Some(uri) => Ok(Party { tag: addr.tag, user: uri.user }),
+        None if is_sip(addr.uri) => Err(refusal),
+        None => Ok(Party { tag: addr.tag, user: None }),
+    }
 }
 
 fn is_sip(uri: &[u8]) -> bool {

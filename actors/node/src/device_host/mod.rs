@@ -137,7 +137,7 @@ impl DeviceHost {
         Self {
             metrics: HostMetrics::new(&me.node, &directory, &Edge::parse_reasons()),
             admission: Admission::new(&directory.settings, now),
-            rows: rows::Rows::new(Arc::clone(&directory), rows_wait),
+            rows: rows::Rows::new(rows_wait),
             devices: Slab::new(DEVICES_MAX),
             wheel: Wheel::new(Self::seconds(now)),
             me,

@@ -4,7 +4,6 @@
 //! a snapshot, and then only a chunk at a time.
 
 use crate::device::Device;
-use crate::directory::Directory;
 use crate::registration::Registration;
 use std::sync::Arc;
 use tandem_base::{DeviceKey, Time};
@@ -15,7 +14,6 @@ use tandem_model::timings::{FLUSH_AFTER, FLUSH_ROWS};
 
 /// Rows on their way to the CallManager.
 pub(crate) struct Rows {
-    directory: Arc<Directory>,
     ops: Vec<Op<Registration>>,
     taken: Vec<DeviceKey>,
     first: Time,
@@ -36,9 +34,8 @@ pub struct Batch {
 
 impl Rows {
     /// An empty own set; `waiting` is shared with the ticker.
-    pub(crate) fn new(directory: Arc<Directory>, waiting: Waiting) -> Self {
+    pub(crate) fn new(waiting: Waiting) -> Self {
         Self {
-            directory,
             ops: Vec::with_capacity(FLUSH_ROWS),
             taken: Vec::new(),
             first: Time::ZERO,

@@ -221,3 +221,26 @@ fn hex_goes_there_and_back_for_every_byte_and_refuses_every_other_character() {
     }
     assert_eq!(unhex::<2>(b"000"), None);
 }
+
+#[test]
+fn what_is_kept_of_the_last_request_never_answers_for_another() {
+    let mut last = LastRequest::default();
+    let long = vec![b'x'; 300];
+    let asked: [(&[u8], &[u8]); 8] = [
+        (b"REGISTER", b"sip:a"),
+        (b"REGISTERs", b"ip:a"),
+        (b"REGISTER", b"sip:b"),
+        (b"REGISTER", &long),
+        (b"REGISTER", b"sip:b"),
+        (b"", b""),
+        (b"OPTIONS", b"sip:b"),
+        (b"OPTIONS", b"sip:b"),
+    ];
+    for (method, uri) in asked {
+        let mut hex = [0; 64];
+        hex_into(&hash::<Md5, 16>(&[method, b":", uri]), &mut hex);
+        assert_eq!(last.hex::<Md5, 16>(Algorithm::Md5, method, uri), hex, "{method:?} {uri:?}");
+        hex_into(&hash::<Sha256, 32>(&[method, b":", uri]), &mut hex);
+        assert_eq!(last.hex::<Sha256, 32>(Algorithm::Sha256, method, uri), hex, "{method:?} {uri:?}");
+    }
+}

@@ -87,7 +87,7 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// `None` when the field is there already: two readers could choose differently.
     fn take(&mut self, name: &[u8], value: &'a [u8]) -> Option<()> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let is = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
         let place = match name.len() {
             2 if is("nc") => &mut self.nc,
             3 if is("uri") => &mut self.uri,

@@ -170,9 +170,7 @@ impl DeviceHost {
     }
     /// A nonce is never older than the last one its device used: that one may come from a node whose clock runs ahead.
     fn nonce_time(&self, request: &Request<'_, '_>, unix: u32) -> u32 {
-        let mut room = [0; 128];
-        let aor = super::read::aor(request.message, request.facts, &mut room);
-        let Some(crate::locator::Alias::Device(device)) = self.directory.find(aor) else { return unix };
+        let Some(crate::locator::Alias::Device(device)) = request.named else { return unix };
         self.nonces_of(device).next_nonce_time(unix)
     }
     /// 423 with the shortest time granted (section 10.3 step 7).

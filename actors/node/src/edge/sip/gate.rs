@@ -6,7 +6,7 @@
 use crate::directory::Directory;
 use crate::locator::{Alias, DeviceIndex};
 use crate::observe::AuthFailure;
-use tandem_sip::digest::{Credentials, Stored, Verdict, verify};
+use tandem_sip::digest::{Credentials, LastRequest, Stored, Verdict, verify_after};
 use tandem_sip::nonce::{NonceKey, NonceState};
 
 /// Credentials as a request carries them for our realm.
@@ -51,8 +51,15 @@ pub enum Gate {
     Unknown,
 }
 
-/// Judges a request. `digest` false: no credentials are asked for (a closed network, a benchmark).
-pub fn judge(directory: &Directory, nonces: &NonceKey, unix_secs: u32, who: &Claimant<'_>) -> Gate {
+/// Judges a request. `digest` false: no credentials are asked for (a closed network, a benchmark). `last` spares work from one request
+/// to the next.
+pub fn judge(
+    directory: &Directory,
+    nonces: &NonceKey,
+    last: &mut LastRequest,
+    unix_secs: u32,
+    who: &Claimant<'_>,
+) -> Gate {
     let named = who.named;
     if !directory.settings.digest {
         return match named {
@@ -72,7 +79,7 @@ pub fn judge(directory: &Directory, nonces: &NonceKey, unix_secs: u32, who: &Cla
     let lifetime = directory.nonce_lifetime_secs();
     let nonce = nonces.check(presented.credentials.nonce, directory.realm.as_bytes(), unix_secs, lifetime);
     let verdict = if is_offered(directory, presented.credentials.algorithm) {
-        verify(&stored, &presented.credentials, who.method)
+        verify_after(last, &stored, &presented.credentials, who.method)
     } else {
         Verdict::Unsupported
     };

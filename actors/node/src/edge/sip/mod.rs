@@ -24,7 +24,7 @@ use tandem_base::Time;
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_host::random::Random;
 use tandem_model::config;
-use tandem_sip::digest::Algorithm;
+use tandem_sip::digest::{Algorithm, LastRequest};
 use tandem_sip::nonce::NonceKey;
 use tandem_sip::transaction::server::Seen;
 use tandem_sip::transaction::{ClientTransactions, Keyer, ServerTransactions, TransactionKey};
@@ -69,6 +69,7 @@ pub struct Edge {
     /// Requests of this node on their way (calls home); the token is the device.
     sent: ClientTransactions<(u32, Peer)>,
     used: used::Used,
+    last_request: LastRequest,
     algorithms: Vec<Algorithm>,
     addresses: Addresses,
     tag_seed: u64,
@@ -91,6 +92,7 @@ impl Edge {
             seen: ServerTransactions::default(),
             sent: ClientTransactions::default(),
             used: used::Used::default(),
+            last_request: LastRequest::default(),
             algorithms: directory.settings.algorithms.iter().map(algorithm).collect(),
             addresses,
             tag_seed: random.next_u64(),
@@ -149,6 +151,8 @@ pub(crate) struct Request<'m, 'a> {
     pub(crate) message: &'m Message<'a>,
     pub(crate) facts: &'m Facts<'a>,
     pub(crate) peer: Peer,
+    /// What the name in the address of record stands for.
+    pub(crate) named: Option<Alias>,
     pub(crate) key: TransactionKey,
     pub(crate) tag: [u8; 16],
 }
@@ -261,9 +265,9 @@ impl DeviceHost {
         let Heard { message, facts, peer } = heard;
         let key = self.edge.key(message, facts);
         let tag = self.edge.tag(message.call_id());
-        let request = Request { message, facts, peer: *peer, key, tag };
+        let request = Request { message, facts, peer: *peer, named, key, tag };
         if !self.answered_before(&request, out) {
-            self.request(now, &request, named, out);
+            self.request(now, &request, out);
         }
     }
 
@@ -283,23 +287,24 @@ impl DeviceHost {
         }
     }
 
-    fn request(&mut self, now: Time, request: &Request<'_, '_>, named: Option<Alias>, out: &mut Outbox) {
+    fn request(&mut self, now: Time, request: &Request<'_, '_>, out: &mut Outbox) {
         let message = request.message;
         let method = message.method();
-        if method == Method::Options && read::is_for_the_server(request.facts) {
+        if method == Method::Options && request.facts.for_the_server {
             // A ping of the server itself reveals nothing and is the keepalive of many phones.
             return self.answer_options(request, out);
         }
         let mut room = [0; 128];
         let aor = read::aor(message, request.facts, &mut room);
-        if method == Method::Register && self.answered_from_slot(request, named, out) {
+        if method == Method::Register && self.answered_from_slot(request, out) {
             return;
         }
         let presented = message.credentials(Header::Authorization, self.directory.realm.as_bytes());
         let presented = presented.map(|a| Presented { username: a.username, credentials: a.credentials() });
-        let claimant = Claimant { aor, named, method: message.method_name(), presented };
+        let claimant = Claimant { aor, named: request.named, method: message.method_name(), presented };
         let unix = self.unix_seconds();
-        let (device, nonce) = match gate::judge(&self.directory, &self.edge.nonces, unix, &claimant) {
+        let Edge { nonces, last_request, .. } = &mut self.edge;
+        let (device, nonce) = match gate::judge(&self.directory, nonces, last_request, unix, &claimant) {
             Gate::Pass(device, nonce) => (device, nonce),
             Gate::Challenge { stale, failure } => {
                 if let Some(failure) = failure {
@@ -327,8 +332,8 @@ impl DeviceHost {
     }
 
     /// A REGISTER whose transaction is the last one of its device: the same answer again, made anew from the slot.
-    fn answered_from_slot(&mut self, request: &Request<'_, '_>, named: Option<Alias>, out: &mut Outbox) -> bool {
-        let Some(Alias::Device(device)) = named else { return false };
+    fn answered_from_slot(&mut self, request: &Request<'_, '_>, out: &mut Outbox) -> bool {
+        let Some(Alias::Device(device)) = request.named else { return false };
         let Some(slot) = self.locator.slot(device) else { return false };
         let Some(found) = self.devices.get(slot) else { return false };
         if found.transaction != Some(request.key.short()) || found.peer.addr != request.peer.addr {

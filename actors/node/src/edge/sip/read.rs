@@ -9,6 +9,7 @@ use tandem_model::row::{CONTACT_MAX, PATH_MAX};
 use tandem_sip::headers::refer_to::ReferTo;
 use tandem_sip::headers::tokens::has_option;
 use tandem_sip::transaction::key::Legacy;
+use tandem_sip::uri::Unescaped;
 use tandem_sip::{Binding, Contact, Facts, Header, Message, Method};
 
 /// Why a REGISTER is no wish for the registrar.
@@ -26,29 +27,29 @@ pub(super) enum NoWish {
 pub(super) fn legacy<'a>(message: &Message<'a>, facts: &Facts<'a>) -> Legacy<'a> {
     Legacy {
         request_uri: message.request_uri(),
-        from_tag: facts.from.addr.tag.unwrap_or_default(),
-        to_tag: facts.to.addr.tag.unwrap_or_default(),
+        from_tag: facts.from.tag.unwrap_or_default(),
+        to_tag: facts.to.tag.unwrap_or_default(),
         call_id: message.call_id(),
         cseq: facts.cseq.number,
         via: message.header(Header::Via).unwrap_or_default(),
     }
 }
 
-/// The user of the address of record: To for REGISTER, From for all others. Empty when there is none.
+/// The user of the address of record: To for REGISTER, From for all others. Empty when there is none, or when it is longer than any here.
 pub(super) fn aor<'r>(message: &Message<'r>, facts: &Facts<'r>, room: &'r mut [u8; 128]) -> &'r [u8] {
     let party = if message.method() == Method::Register { &facts.to } else { &facts.from };
-    match party.uri {
-        Some(uri) => match uri.plain_user() {
-            Some(user) => user,
-            None => uri.copy_user(room).unwrap_or_default(),
-        },
-        None => &[],
-    }
+    let user = party.user.unwrap_or_default();
+    if user.contains(&b'%') { unescape(user, room).unwrap_or_default() } else { user }
 }
 
-/// Whether a request is for the server itself: its Request-URI has no user.
-pub(super) fn is_for_the_server(facts: &Facts<'_>) -> bool {
-    facts.request_uri.is_some_and(|uri| uri.plain_user().is_none_or(<[u8]>::is_empty))
+/// A user with its escapes resolved; `None` when there is no room for it.
+fn unescape<'r>(user: &[u8], room: &'r mut [u8; 128]) -> Option<&'r [u8]> {
+    let mut len = 0;
+    for b in Unescaped::new(user) {
+        *room.get_mut(len)? = b;
+        len += 1;
+    }
+    room.get(..len)
 }
 
 /// Whether a REFER asks for the token that lets a phone come home.
