@@ -210,6 +210,15 @@ impl Directory {
             sha256: self.sha256.get(index).map(|h| Ha1::Sha256(*h)),
         }
     }
+    /// Reads a little of what a check of this device's credentials needs, so that it is at hand when the check comes.
+    pub fn touch(&self, device: DeviceIndex) -> u64 {
+        let index = device.0 as usize;
+        let first = |hash: Option<u8>| u64::from(hash.unwrap_or(0));
+        let user = self.record(device).map_or(0, |r| r.user.start as usize);
+        first(self.md5.get(index).map(|h| h[0]))
+            ^ first(self.sha256.get(index).map(|h| h[0]))
+            ^ first(self.texts.as_bytes().get(user).copied())
+    }
     /// How long a nonce may be used, in seconds.
     pub fn nonce_lifetime_secs(&self) -> u32 {
         u32::try_from(self.settings.nonce_lifetime.0.as_secs()).unwrap_or(u32::MAX)

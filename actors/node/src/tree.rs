@@ -129,7 +129,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         locator,
         journal: Arc::clone(&journal),
         clock,
-        edge: Edge::new(&secrets, addresses, &directory, &mut random),
+        edge: Edge::new(&secrets, index, addresses, &directory, &mut random),
         random: random.fork(),
         wire,
         rows_wait,

@@ -187,12 +187,7 @@ pub fn verify(stored: &Stored, credentials: &Credentials<'_>, method: &[u8]) -> 
 }
 
 /// The same, with what was hashed for the request before.
-pub fn verify_after(
-    last: &mut LastRequest,
-    stored: &Stored,
-    credentials: &Credentials<'_>,
-    method: &[u8],
-) -> Verdict {
+pub fn verify_after(last: &mut LastRequest, stored: &Stored, credentials: &Credentials<'_>, method: &[u8]) -> Verdict {
     let algorithm = match credentials.algorithm {
         None => Algorithm::Md5,
         Some(name) => match Algorithm::from_name(name) {

@@ -4,6 +4,7 @@
 //! It judges only what makes bytes no message at all (the start line's shape, header names, line ends); whether a
 //! message is *acceptable* is [`crate::validate`]. It goes on after a defect, because a 400 needs the headers behind it.
 
+use crate::blocks::Feeds;
 use crate::header::{COUNT, Header};
 use crate::method::Method;
 use crate::reason::RefusalReason;
@@ -139,10 +140,13 @@ pub(crate) fn name(line: &[u8]) -> Option<(&[u8], usize)> {
 /// The trimmed value of a header line of which `start..end` is behind the colon.
 #[inline]
 pub(crate) fn value(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
-    while start < end && matches!(bytes.get(start), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+    // Nearly always one space in front and none behind.
+    start += usize::from(start < end && bytes.get(start) == Some(&b' '));
+    let is_space = |b: Option<&u8>| b.is_some_and(|&b| b <= b' ' && crate::text::is_lws(b));
+    while start < end && is_space(bytes.get(start)) {
         start += 1;
     }
-    while start < end && matches!(bytes.get(end - 1), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+    while start < end && is_space(bytes.get(end - 1)) {
         end -= 1;
     }
     (start, end)
@@ -165,7 +169,7 @@ pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
         return (head, Some(RefusalReason::Empty));
     }
     // A start line is never folded: white space behind it belongs to a header line without a name.
-    let mut feeds = Feeds { bytes, next: start, count: 0 };
+    let mut feeds = Feeds::from(bytes, start);
     let Some(feed) = feeds.next() else {
         return (head, Some(RefusalReason::StartLine));
     };
@@ -176,38 +180,8 @@ pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
     head.headers = (feed + 1) as u16;
     let defect = if clean { None } else { Some(RefusalReason::LineEnd) };
     let rest = header_lines(&mut head, bytes, feed + 1, &mut feeds);
-    let section = bytes.get(start..usize::from(head.body)).unwrap_or_default();
-    head.suspect = is_suspect(section, feeds.count);
+    head.suspect = feeds.suspect();
     (head, defect.or(rest))
-}
-
-/// The line feeds in order, counted.
-struct Feeds<'a> {
-    bytes: &'a [u8],
-    next: usize,
-    count: usize,
-}
-
-impl Feeds<'_> {
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let at = self.next + memchr(b'\n', self.bytes.get(self.next..)?)?;
-        self.next = at + 1;
-        self.count += 1;
-        Some(at)
-    }
-}
-
-/// Whether a section of `lines` lines may have a byte below space that is not part of a line end, or a DEL. (Where each LF has its CR, the
-/// line ends are all the low bytes there are.) Without an early way out, so that the compiler takes many bytes at a time.
-fn is_suspect(section: &[u8], lines: usize) -> bool {
-    let (mut low, mut delete) = (0usize, false);
-    // A chunk's count fits a byte.
-    for chunk in section.chunks(128) {
-        low += usize::from(chunk.iter().fold(0u8, |n, &b| n.wrapping_add(u8::from(b < b' '))));
-        delete |= chunk.iter().fold(0u8, |any, &b| any | u8::from(b == 0x7f)) != 0;
-    }
-    delete || low != 2 * lines
 }
 
 fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<'_>) -> Option<RefusalReason> {

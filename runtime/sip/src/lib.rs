@@ -7,6 +7,7 @@
 //!
 //! It knows no socket, no clock, no task, and nothing about devices or who may register.
 
+mod blocks;
 pub mod digest;
 pub mod error;
 pub mod framing;
@@ -38,5 +39,7 @@ pub use request::{RequestHead, ack, request};
 pub use response::{refuse, response, response_to};
 pub use status::Status;
 pub use uri::{Host, SipUri};
-pub use validate::{Facts, Party, Policy, Refusal, read_request, validate_request, validate_request_with, validate_response};
+pub use validate::{
+    Facts, Party, Policy, Refusal, read_request, validate_request, validate_request_with, validate_response,
+};
 pub use write::Writer;

@@ -127,7 +127,7 @@ impl Scene {
         for (device, cseq, credentials) in requests {
             self.requests.add(device, cseq, &credentials);
         }
-        self.now = self.now + BATCH_TIME;
+        self.now += BATCH_TIME;
         meter.begin();
         self.measured();
         meter.end();
@@ -197,7 +197,7 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
     });
     let child = Keep::new(manager_mailbox).start(move || CallManager::new(parts.take().expect("made once")));
     let mut random = Random::seeded(1);
-    let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, Addresses::default(), directory, &mut random);
+    let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, 0, Addresses::default(), directory, &mut random);
     let mut host = DeviceHost::new(device_host::Parts {
         me: me.clone(),
         index: 0,

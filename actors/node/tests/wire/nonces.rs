@@ -123,13 +123,12 @@ fn counts_may_overtake_each_other() {
 #[test]
 fn a_nonce_of_one_node_is_good_at_another_and_what_was_overheard_there_is_not() {
     let cluster = Cluster::start(2, "", &[&[0, 1]]);
-    let mut phone = Phone::udp("A001", cluster.udp(0));
-    let challenge = phone.once("REGISTER", "");
-    phone.learn(&challenge);
+    let phone = Phone::udp("A001", cluster.udp(0)).registered();
+    wait_for_rows(&cluster, 1);
     let mut phone = phone.moved(cluster.udp(1));
     let more = phone.binding(600);
     assert_eq!(phone.once("REGISTER", &more).status, 200, "no second challenge");
-    assert_eq!(cluster.served(), [0, 1]);
+    cluster.wait_until("the newest registration stays alone", |c| c.served() == [0, 1]);
     let captured = phone.last.clone();
     wait_for_rows(&cluster, 0);
     let answer = thief(cluster.udp(0), &overheard(&captured));
@@ -141,6 +140,49 @@ fn a_nonce_of_one_node_is_good_at_another_and_what_was_overheard_there_is_not() 
     let more = phone.binding(600);
     assert_eq!(phone.once("REGISTER", &more).status, 200, "the phone itself moves on without a challenge");
     cluster.wait_until("the newest registration stays alone", |c| c.served() == [1, 0]);
+}
+
+#[test]
+fn what_was_overheard_at_one_node_binds_nobody_at_another() {
+    let cluster = Cluster::start(2, "", &[&[0, 1]]);
+    // Removed here: the other node knows of no use of its nonce.
+    let mut phone = Phone::udp("A001", cluster.udp(0)).registered();
+    assert_eq!(phone.register(0).status, 200);
+    let removal = phone.last.clone();
+    cluster.wait_until("the row is gone", |c| c.served() == [0, 0]);
+    // A heartbeat to the standby, with what the phone was asked there.
+    let mut standby = Phone::udp("A002", cluster.udp(1));
+    let beat = format!("Contact: <{}>;expires=0;cisco-keep-alive\r\n", standby.contact);
+    assert_eq!(standby.ask("REGISTER", &beat).status, 200);
+    let heartbeat = standby.last.clone();
+    // A challenge that was never answered: the phone is asked anew, and told to repeat by itself.
+    let mut asked = Phone::udp("A003", cluster.udp(0));
+    let challenge = asked.once("REGISTER", "");
+    asked.learn(&challenge);
+    for (captured, elsewhere) in [(&removal, 1), (&heartbeat, 0)] {
+        let answer = thief(cluster.udp(elsewhere), &as_binding(captured));
+        assert!(is_stale(&answer), "{}", answer.text);
+    }
+    let mut asked = asked.moved(cluster.udp(1));
+    let more = asked.binding(600);
+    let answer = asked.once("REGISTER", &more);
+    assert!(is_stale(&answer), "{}", answer.text);
+    asked.learn(&answer);
+    assert_eq!(asked.once("REGISTER", &more).status, 200);
+}
+
+#[test]
+fn a_heartbeat_with_the_nonce_of_the_registration_is_asked_anew_or_it_would_be_good_at_home() {
+    let cluster = Cluster::start(2, "", &[&[0, 1]]);
+    let phone = Phone::udp("A001", cluster.udp(0)).registered();
+    wait_for_rows(&cluster, 1);
+    let mut phone = phone.moved(cluster.udp(1));
+    let beat = format!("Contact: <{}>;expires=0;cisco-keep-alive\r\n", phone.contact);
+    let answer = phone.once("REGISTER", &beat);
+    assert!(is_stale(&answer), "{}", answer.text);
+    phone.learn(&answer);
+    assert_eq!(phone.once("REGISTER", &beat).status, 200);
+    assert_eq!(cluster.served(), [1, 0]);
 }
 
 #[test]

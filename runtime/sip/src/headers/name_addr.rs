@@ -60,8 +60,10 @@ impl<'a> NameAddr<'a> {
 }
 
 /// Display name, URI, parameters, and whether the URI stood in brackets.
+type Pieces<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
+
 #[inline]
-fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8], bool)> {
+fn split(value: &[u8]) -> Option<Pieces<'_>> {
     let value = trim_start(value);
     if let [b'<', behind @ ..] = value {
         let (uri, params) = bracketed(behind)?;
@@ -71,7 +73,7 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8], bool)> {
 }
 
 /// With a display name or without brackets.
-fn split_named(value: &[u8]) -> Option<(&[u8], &[u8], &[u8], bool)> {
+fn split_named(value: &[u8]) -> Option<Pieces<'_>> {
     if let [b'"', behind @ ..] = value {
         let (display, behind) = split_quoted(behind)?;
         let [b'<', behind @ ..] = trim_start(behind) else { return None };

@@ -159,7 +159,7 @@ impl DeviceHost {
     pub(super) fn challenge(&mut self, request: &Request<'_, '_>, stale: bool, out: &mut Outbox) {
         let unix = self.unix_seconds();
         let nonce_time = self.nonce_time(request, unix);
-        let salt = self.edge.next_salt(self.random.next_u64());
+        let salt = self.edge.next_salt();
         let nonce = self.edge.nonces.issue(nonce_time, salt, self.directory.realm.as_bytes());
         emit(out, request.peer, |w| {
             response_to(w, request.message, request.facts, Status::UNAUTHORIZED, &request.tag, request.peer.addr);
@@ -247,9 +247,13 @@ impl DeviceHost {
 }
 
 impl Edge {
-    /// Rises within a second, so that the nonce issued later is the newer one; its low bits are dice.
-    fn next_salt(&mut self, dice: u64) -> u32 {
+    /// Rises within a second, so that the nonce issued later is the newer one; its low byte says which node made it.
+    fn next_salt(&mut self) -> u32 {
         self.salt = self.salt.wrapping_add(1 << 8) & !0xff;
-        self.salt | u32::try_from(dice & 0xff).unwrap_or(0)
+        self.salt | u32::from(self.issuer)
+    }
+    /// Whether the nonce with this id is one of this node's.
+    pub(super) fn issued_here(&self, id: u32) -> bool {
+        id & 0xff == u32::from(self.issuer)
     }
 }

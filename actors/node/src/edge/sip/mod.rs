@@ -74,14 +74,22 @@ pub struct Edge {
     addresses: Addresses,
     tag_seed: u64,
     salt: u32,
+    /// Marks this node's nonces.
+    issuer: u8,
     date: DateLine,
     scratch: Box<[u8]>,
     pending: Vec<(Peer, Bytes)>,
 }
 
 impl Edge {
-    /// For a node at these addresses.
-    pub fn new(secrets: &Secrets, addresses: Addresses, directory: &Directory, random: &mut Random) -> Self {
+    /// For node number `index` of the directory, at these addresses.
+    pub fn new(
+        secrets: &Secrets,
+        index: u16,
+        addresses: Addresses,
+        directory: &Directory,
+        random: &mut Random,
+    ) -> Self {
         let algorithm = |a: &config::Algorithm| match a {
             config::Algorithm::Md5 => Algorithm::Md5,
             config::Algorithm::Sha256 => Algorithm::Sha256,
@@ -96,7 +104,9 @@ impl Edge {
             algorithms: directory.settings.algorithms.iter().map(algorithm).collect(),
             addresses,
             tag_seed: random.next_u64(),
-            salt: 0,
+            // Another life of this node may have issued nonces in this very second.
+            salt: u32::try_from(random.next_u64() >> 40).unwrap_or(0) << 8,
+            issuer: (index & 0xff) as u8,
             date: DateLine::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             pending: Vec::new(),
@@ -249,15 +259,29 @@ impl DeviceHost {
     /// Touches what the next requests will need, one kind after the other, so that the processor fetches all of a kind at the same time.
     /// Changes nothing.
     fn read_ahead(&self, named: &[Option<Alias>; READ_AHEAD]) {
-        let slots = named.map(|named| match named {
-            Some(Alias::Device(device)) => self.locator.slot(device),
-            _ => None,
-        });
-        let devices = slots.map(|slot| slot.and_then(|slot| self.devices.get(slot)));
-        // A line of the slot each; the contact's text is elsewhere.
-        let touched = devices.iter().flatten().fold(0, |all, d| all ^ d.call_id ^ u64::from(d.since) ^ d.path_len());
-        let contacts = devices.iter().flatten().fold(0, |all, d| all ^ d.contact.as_bytes().first().copied().unwrap_or(0));
-        std::hint::black_box((touched, contacts));
+        let mut found: [Option<&crate::device::Device>; READ_AHEAD] = [None; READ_AHEAD];
+        for (found, named) in found.iter_mut().zip(named) {
+            if let Some(Alias::Device(device)) = named {
+                *found = self.locator.slot(*device).and_then(|slot| self.devices.get(slot));
+            }
+        }
+        // A line of the slot each.
+        let mut touched = 0;
+        for device in found.iter().flatten() {
+            touched ^= device.call_id ^ u64::from(device.since) ^ device.path_len();
+        }
+        if self.directory.settings.digest {
+            for named in named.iter().flatten() {
+                if let Alias::Device(device) = named {
+                    touched ^= self.directory.touch(*device);
+                }
+            }
+        }
+        // What the slot points to comes last: by now it can be followed.
+        for device in found.iter().flatten() {
+            touched ^= u64::from(device.contact.as_bytes().first().copied().unwrap_or(0));
+        }
+        std::hint::black_box(touched);
     }
 
     /// Serves a request that was read.
@@ -358,6 +382,9 @@ impl DeviceHost {
         let wish = match read::wish(request.message, request.facts, &self.directory.settings, &mut path) {
             Ok(what) => what,
             Err(read::NoWish::HeartBeat) => {
+                if nonce.is_some_and(|nonce| !self.may_use(device, nonce, false)) {
+                    return self.challenge(request, true, out);
+                }
                 if let Some(nonce) = nonce {
                     self.use_up(device, nonce);
                 }
@@ -372,6 +399,10 @@ impl DeviceHost {
                 return self.plain(request, Status::BAD_REQUEST, out);
             }
         };
+        let binds = matches!(wish, crate::registrar::What::Bind { .. });
+        if nonce.is_some_and(|nonce| !self.may_use(device, nonce, binds)) {
+            return self.challenge(request, true, out);
+        }
         let wish = crate::registrar::Wish {
             device,
             peer: request.peer,

@@ -56,6 +56,17 @@ impl DeviceHost {
         let elsewhere = self.locator.elsewhere(device).map(|e| e.nonces()).unwrap_or_default();
         both(elsewhere, self.edge.used.window(device).unwrap_or_default())
     }
+    /// Whether a nonce may be used here (docs/decisions/0007): this node issued it and so knows of every use, or it is the one that the
+    /// device's registration, wherever it is, was made with. `binds`: what it is used for becomes that registration; a nonce of another
+    /// node that is used for anything else would still be good there.
+    pub(super) fn may_use(&self, device: DeviceIndex, (time, id, _): (u32, u32, u32), binds: bool) -> bool {
+        if self.edge.issued_here(id) {
+            return true;
+        }
+        let here = self.locator.slot(device).is_some();
+        let known = self.nonces_of(device);
+        (here || binds) && (known.nonce_time, known.nonce_id) == (time, id)
+    }
     /// A device that was registered here is not any more.
     pub(crate) fn keep_nonces(&mut self, device: DeviceIndex, window: NcWindow) {
         let (unix, lifetime) = (self.unix_seconds(), self.directory.nonce_lifetime_secs());
