@@ -40,6 +40,8 @@ pub struct StreamLimits {
     pub connections: usize,
     /// Open connections from one address. Loopback is exempt: that is this host itself.
     pub per_source: usize,
+    /// Longest message, header section and body together, in bytes.
+    pub message_bytes: usize,
     /// From accepting to the first whole message.
     pub first_message: Duration,
     /// Without a byte from the peer. Longer than a registration lives, or quiet phones would lose their flow.
@@ -57,6 +59,7 @@ impl Default for StreamLimits {
         Self {
             connections: 16_384,
             per_source: 1_024,
+            message_bytes: tandem_sip::MAX_MESSAGE,
             first_message: Duration::from_secs(10),
             idle: Duration::from_secs(3_900),
             write_deadline: Duration::from_secs(5),

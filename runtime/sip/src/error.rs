@@ -40,11 +40,11 @@ pub enum FrameError {
     /// The bytes at the start of a message are not SIP.
     #[error("stream holds something other than SIP")]
     Garbage,
-    /// The header section is longer than [`crate::framing::MAX_HEAD`].
-    #[error("header section over {} bytes", crate::framing::MAX_HEAD)]
+    /// The header section is longer than [`crate::framing::MAX_HEAD`], or than a whole message may be.
+    #[error("header section longer than is taken")]
     HeadTooLarge,
-    /// The message is longer than [`crate::framing::MAX_MESSAGE`].
-    #[error("message over {} bytes", crate::framing::MAX_MESSAGE)]
+    /// The message would be longer than the framer takes.
+    #[error("message longer than is taken")]
     MessageTooLarge,
     /// No Content-Length: on a stream nobody can know where the message ends.
     #[error("no Content-Length on a stream")]

@@ -1,7 +1,7 @@
 //! Cutting messages out of bytes: from a stream (RFC 3261 section 18.3, keep-alives of RFC 5626 section 3.5.1), and telling
 //! keep-alives from messages in datagrams.
 //!
-//! A [`Framer`] holds at most [`MAX_MESSAGE`] bytes, looks at each byte a constant number of times however they arrive,
+//! A [`Framer`] holds at most one message of the longest length it was given, and one byte; it looks at each byte a constant number of times however they arrive,
 //! and never goes on after an error: where a message ends is then anybody's guess.
 
 use crate::error::FrameError;
@@ -10,7 +10,7 @@ use crate::header::Header;
 use crate::headers::content_length;
 use memchr::memmem;
 
-/// Longest message, header section and body together.
+/// Longest message, header section and body together, whatever a [`Framer`] is told to take.
 pub const MAX_MESSAGE: usize = head::MAX_MESSAGE;
 /// Longest header section, the empty line included.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -41,6 +41,8 @@ pub enum Frame<'a> {
 #[derive(Debug)]
 pub struct Framer {
     side: Side,
+    /// Longest message that is taken, in bytes.
+    most: usize,
     buffer: Vec<u8>,
     /// Where the message at hand starts.
     start: usize,
@@ -52,9 +54,16 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// For a new connection.
+    /// For a new connection over which messages of up to [`MAX_MESSAGE`] bytes come.
     pub const fn new(side: Side) -> Self {
-        Self { side, buffer: Vec::new(), start: 0, searched: 0, length: None, error: None }
+        Self::bounded(side, MAX_MESSAGE)
+    }
+
+    /// For a new connection over which messages of up to `most` bytes come, header section and body together. More than
+    /// [`MAX_MESSAGE`] is [`MAX_MESSAGE`].
+    pub const fn bounded(side: Side, most: usize) -> Self {
+        let most = if most < MAX_MESSAGE { most } else { MAX_MESSAGE };
+        Self { side, most, buffer: Vec::new(), start: 0, searched: 0, length: None, error: None }
     }
 
     /// Takes bytes that were read, as many as there is room for, and returns how many. After [`Self::poll`] has returned
@@ -68,7 +77,8 @@ impl Framer {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        let taken = bytes.len().min(MAX_MESSAGE.saturating_sub(self.buffer.len()));
+        // One byte more than a message may have: a header section that is too long has to show.
+        let taken = bytes.len().min((self.most + 1).saturating_sub(self.buffer.len()));
         self.buffer.extend_from_slice(bytes.get(..taken).unwrap_or_default());
         taken
     }
@@ -156,17 +166,18 @@ impl Framer {
         if !waiting.first().is_some_and(|&b| crate::text::is_token(b)) {
             return Err(FrameError::Garbage);
         }
+        let longest = MAX_HEAD.min(self.most);
         let from = self.searched.saturating_sub(3);
         let Some(found) = waiting.get(from..).and_then(|rest| memmem::find(rest, b"\r\n\r\n")) else {
             self.searched = waiting.len();
-            return if waiting.len() > MAX_HEAD { Err(FrameError::HeadTooLarge) } else { Ok(false) };
+            return if waiting.len() > longest { Err(FrameError::HeadTooLarge) } else { Ok(false) };
         };
         let head = from + found + 4;
-        if head > MAX_HEAD {
+        if head > longest {
             return Err(FrameError::HeadTooLarge);
         }
         let length = head + body_length(waiting.get(..head).unwrap_or_default())?;
-        if length > MAX_MESSAGE {
+        if length > self.most {
             return Err(FrameError::MessageTooLarge);
         }
         self.length = Some(length);

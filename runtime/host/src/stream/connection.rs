@@ -119,7 +119,7 @@ impl Connection {
 
     /// The task: until the connection ends, and why.
     pub(super) async fn serve(&self, table: &Table) -> CloseReason {
-        let mut framer = Framer::new(Side::Server);
+        let mut framer = Framer::bounded(Side::Server, table.limits.message_bytes);
         poll_fn(|task| {
             let mut waker = self.waker.borrow_mut();
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
