@@ -112,12 +112,12 @@ impl Handler<Stream> for DeviceHost {
         match m.0 {
             StreamEvent::Messages { peer, messages } => {
                 // The loop's outbox is not at hand: answers wait for the turn that follows each message.
-                let mut out = std::mem::take(&mut self.stream_out);
+                let mut out = self.stream_out.take().unwrap_or_default();
                 for bytes in &messages {
                     self.serve(now, bytes, peer, &mut out);
                 }
                 out.drain(|peer, bytes| self.edge.send_later(peer, bytes));
-                self.stream_out = out;
+                self.stream_out = Some(out);
             }
             StreamEvent::Closed { peer, .. } => {
                 if let Flow::Stream(id) = peer.flow {

@@ -66,8 +66,8 @@ pub struct DeviceHost {
     pub(crate) me: NodeLife,
     pub(crate) index: u16,
     pub(crate) wire: Option<Wire>,
-    /// Answers to stream messages, kept so that none is allocated per message.
-    pub(crate) stream_out: Outbox,
+    /// Answers to stream messages, kept so that none is allocated per message; taken out while it is used.
+    pub(crate) stream_out: Option<Box<Outbox>>,
     /// Devices by stream connection: few per connection.
     pub(crate) on_stream: BTreeSet<(u32, u32)>,
     pub(crate) directory: Arc<Directory>,
@@ -134,7 +134,7 @@ impl DeviceHost {
             me,
             index,
             wire: Some(wire),
-            stream_out: Outbox::new(),
+            stream_out: None,
             on_stream: BTreeSet::new(),
             directory,
             locator,
