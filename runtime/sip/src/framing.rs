@@ -8,6 +8,8 @@ use crate::error::FrameError;
 use crate::head::{self, Kind};
 use crate::header::Header;
 use crate::headers::content_length;
+use crate::message::Message;
+use crate::validate::Refusal;
 use memchr::memmem;
 
 /// Longest message, header section and body together, whatever a [`Framer`] is told to take.
@@ -86,8 +88,8 @@ impl Framer {
     /// The next frame, or `None` when more bytes are needed.
     ///
     /// # Errors
-    /// The stream cannot be cut any more; every further call returns the same. [`Self::head`] has the header section, if it
-    /// was read, for a last 400.
+    /// The stream cannot be cut any more; every further call returns the same. [`Self::head`] has the header section, as far
+    /// as it was read, for [`last_answer`].
     pub fn poll(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -107,8 +109,15 @@ impl Framer {
         }
     }
 
-    /// The bytes that wait, beginning with the message at hand.
+    /// The header section of the message at hand with the empty line behind it, or as much of it as has come, at most
+    /// [`MAX_HEAD`] bytes.
     pub fn head(&self) -> &[u8] {
+        let waiting = self.waiting();
+        let end = memmem::find(waiting, b"\r\n\r\n").map_or(waiting.len(), |at| at + 4);
+        waiting.get(..end.min(MAX_HEAD)).unwrap_or(waiting)
+    }
+
+    fn waiting(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
@@ -143,7 +152,7 @@ impl Framer {
     /// Line ends between messages. `None`: a message begins here.
     fn line_ends(&mut self) -> Option<Option<Step>> {
         loop {
-            match (self.side, self.head()) {
+            match (self.side, self.waiting()) {
                 (_, [] | [b'\r']) => return Some(None),
                 (Side::Server, [b'\r', b'\n', b'\r', b'\n', ..]) => {
                     self.start += 4;
@@ -212,6 +221,16 @@ fn body_length(head: &[u8]) -> Result<usize, FrameError> {
     }
     let value = index.first(Header::ContentLength).ok_or(FrameError::MissingContentLength)?;
     content_length(value.of(head)).map(|n| n as usize).ok_or(FrameError::BadContentLength)
+}
+
+/// The message at which a stream could not be cut and what is to be answered to it before the connection ends. `None` when
+/// silence is right: it is no request, an ACK, or not so much of its header section came that its sender would know the answer.
+pub fn last_answer(head: &[u8], error: FrameError) -> Option<(Message<'_>, Refusal)> {
+    let message = match Message::parse(head) {
+        Ok(message) => message,
+        Err(malformed) => malformed.partial,
+    };
+    (message.is_answerable() && message.is_identified()).then(|| (message, error.refusal()))
 }
 
 /// What a datagram is, by its first bytes.

@@ -119,6 +119,7 @@ impl Handler<Stream> for DeviceHost {
                 out.drain(|peer, bytes| self.edge.send_later(peer, bytes));
                 self.stream_out = Some(out);
             }
+            StreamEvent::Unreadable { peer, head, error } => self.last_word(peer, &head, error),
             StreamEvent::Closed { peer, .. } => {
                 if let Flow::Stream(id) = peer.flow {
                     self.connection_closed(now, id);

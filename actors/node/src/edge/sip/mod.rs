@@ -207,6 +207,10 @@ impl DeviceHost {
         }
         let mut room = [0; 128];
         let aor = read::aor(message, &mut room);
+        if aor.is_empty() && method == Method::Register && !read::registers_sip(message) {
+            self.metrics.unreadable(RefusalReason::To.as_str());
+            return self.refuse(message, request.peer, &RefusalReason::To.into(), out);
+        }
         let named = self.directory.find(aor);
         if method == Method::Register && self.answered_from_slot(request, named, out) {
             return;

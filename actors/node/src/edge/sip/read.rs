@@ -53,6 +53,11 @@ pub(super) fn is_for_the_server(message: &Message<'_>) -> bool {
     SipUri::read(message.request_uri()).is_some_and(|uri| uri.plain_user().is_none_or(<[u8]>::is_empty))
 }
 
+/// Whether the address of record is a SIP or SIPS URI, as it must be (RFC 3261 section 10.2, RFC 4475 section 3.3.4).
+pub(super) fn registers_sip(message: &Message<'_>) -> bool {
+    message.to().is_some_and(|to| to.sip_uri().is_some())
+}
+
 /// Whether a REFER asks for the token that lets a phone come home.
 pub(super) fn asks_for_token(message: &Message<'_>) -> bool {
     message.header(Header::ReferTo).and_then(ReferTo::read).is_some_and(|r| r.is_token_registration())
