@@ -23,6 +23,7 @@ use tandem_host::exporter::Exporter;
 use tandem_host::link::local::Hub;
 use tandem_host::supervise::StuckWatch;
 use tandem_model::config::Config;
+use tokio::task::JoinSet;
 
 /// Unwanted deaths of a node within [`DEATHS_WITHIN`] after which it is not started again.
 const DEATHS_MAX: usize = 3;
@@ -107,7 +108,7 @@ impl Process {
         self.lock().contains_key(name)
     }
     /// The nodes of this process by name.
-    fn names(&self) -> Vec<NodeName> {
+    pub fn names(&self) -> Vec<NodeName> {
         self.lock().keys().cloned().collect()
     }
     /// Whether a node that is meant to run does not.
@@ -292,15 +293,39 @@ impl Process {
         }
     }
 
-    /// Ends all nodes, in good order when `politely`.
+    /// Ends all nodes; when `politely` and other processes run nodes of the cluster, their devices are sent there first.
     pub async fn end(&self, politely: bool) {
         self.ending.store(true, Ordering::Relaxed);
-        let names: Vec<_> = self.lock().keys().cloned().collect();
-        for name in names {
-            let ended = if politely { self.stop(&name).await } else { self.kill(&name).await };
+        if politely && self.directory.nodes.iter().any(|n| !self.is_here(n)) {
+            self.stop_together().await;
+        }
+        for name in self.names() {
             // The names are those of the slots.
-            let _ = ended;
+            let _ = self.kill(&name).await;
         }
         self.state.remove_control();
+    }
+
+    /// Stops all nodes in good order, at the same time: a device must not be sent to one that is the next to stop.
+    async fn stop_together(&self) {
+        let _changing = self.changing.lock().await;
+        let mut ending = JoinSet::new();
+        for name in self.names() {
+            let Ok((Some(node), _)) = self.unwant(&name) else { continue };
+            if let Some(slot) = self.lock().get_mut(&name) {
+                slot.draining = true;
+            }
+            ending.spawn_local(async move {
+                node.stop().await;
+                node.ended().await;
+                name
+            });
+        }
+        while let Some(ended) = ending.join_next().await {
+            if let Ok(name) = ended {
+                self.note(&name, "node_stopped", "operator", format!("{name} has stopped in good order"));
+                self.gone(&name);
+            }
+        }
     }
 }
