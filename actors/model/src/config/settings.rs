@@ -87,7 +87,7 @@ pub struct Settings {
     pub suspect_after: HumanDuration,
     /// Silence after which a node is dead.
     pub dead_after: HumanDuration,
-    /// State folder; the usual place unless given.
+    /// State folder, unless `--state` or `$TANDEM_STATE` names one; the usual place when nobody does.
     pub state_dir: Option<PathBuf>,
     /// Where the process is controlled, on loopback; port 0 takes any free one.
     pub control: SocketAddr,
