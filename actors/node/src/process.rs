@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 /// Unwanted deaths of a node within [`DEATHS_WITHIN`] after which it is not started again.
 const DEATHS_MAX: usize = 3;
 const DEATHS_WITHIN: Duration = Duration::from_secs(60);
+/// Pause before a node that could not begin a new life is tried again.
+const START_AGAIN: Duration = Duration::from_secs(1);
 /// How often nodes are looked after.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -42,6 +44,10 @@ struct Slot {
     /// Set from the node's own thread when a child of its tree gave up.
     failed: Arc<Mutex<Option<String>>>,
     deaths: Vec<Time>,
+    /// A life that stood still and was killed. Its sockets are free once its thread has come to itself.
+    standing: Option<Arc<Node>>,
+    /// Not before then is a new life tried again.
+    start_again: Time,
 }
 
 /// See the module.
@@ -253,6 +259,45 @@ impl Process {
             for (name, why) in self.fallen() {
                 self.bury(&name, why, true).await;
             }
+            for name in self.let_go() {
+                // It may have moved its gauges until its very end.
+                self.gone(&name);
+            }
+            for name in self.to_begin(self.clock.now()) {
+                self.begin_again(&name, false).await;
+            }
+        }
+    }
+
+    /// Nodes whose life that stood still has ended at last.
+    fn let_go(&self) -> Vec<NodeName> {
+        let mut slots = self.lock();
+        let over = slots
+            .iter_mut()
+            .filter(|(_, s)| s.node.is_none() && s.standing.as_ref().is_some_and(|n| n.end().is_some()));
+        over.map(|(name, slot)| {
+            slot.standing = None;
+            name.clone()
+        })
+        .collect()
+    }
+
+    /// Nodes that are meant to run, do not, and can be tried now.
+    fn to_begin(&self, now: Time) -> Vec<NodeName> {
+        let slots = self.lock();
+        let due = |s: &Slot| s.wanted && s.node.is_none() && s.standing.is_none() && s.start_again <= now;
+        slots.iter().filter(|(_, s)| due(s)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A new life of a node that died. When it cannot begin it is tried again later, and said once.
+    async fn begin_again(&self, name: &NodeName, say: bool) {
+        let Err(error) = self.start(name).await else { return };
+        if let Some(slot) = self.lock().get_mut(name) {
+            slot.start_again = self.clock.now() + START_AGAIN;
+        }
+        if say {
+            let text = format!("{name} cannot be started: {error}; it is tried again");
+            self.note(name, "node_start_failed", "failure", text);
         }
     }
 
@@ -283,13 +328,19 @@ impl Process {
             node.kill();
             if can_end {
                 node.ended().await;
+            } else if let Some(slot) = self.lock().get_mut(name) {
+                slot.standing = Some(node);
             }
         }
         self.gone(name);
-        let next = if again { "a new life begins" } else { "it died too often and stays down" };
+        let next = match (again, can_end) {
+            (false, _) => "it died too often and stays down",
+            (true, true) => "a new life begins",
+            (true, false) => "a new life begins when its thread has let go of its sockets",
+        };
         self.note(name, "node_died", "failure", format!("{name} died: {why}; {next}"));
-        if again && let Err(error) = self.start(name).await {
-            self.note(name, "node_start_failed", "failure", format!("{name} cannot be started: {error}"));
+        if again && can_end {
+            self.begin_again(name, true).await;
         }
     }
 
@@ -329,3 +380,6 @@ impl Process {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
