@@ -1,7 +1,7 @@
 //! The program as a newcomer uses it: started, asked from another terminal, started twice, killed. Each test has a home of its own, so that
 //! nothing of the person who runs the tests is seen or touched.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "all of this file is test code")]
+#![expect(clippy::expect_used, reason = "all of this file is test code")]
 #![expect(
     clippy::disallowed_methods,
     reason = "a person has a clock, and writes and reads files; what is waited for is another process"
