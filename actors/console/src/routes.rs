@@ -94,10 +94,10 @@ fn invalid(what: &str, why: &dyn Display) -> AdminError {
     AdminError::new(ErrorKind::Invalid, format!("{what} cannot be read: {why}"))
 }
 fn device(name: &str) -> Result<DeviceName, AdminError> {
-    DeviceName::new(name).map_err(|e| invalid("the path", &e))
+    DeviceName::new(name).map_err(|e| AdminError::new(ErrorKind::Invalid, e.to_string()))
 }
 fn group(name: &str) -> Result<GroupName, AdminError> {
-    GroupName::new(name).map_err(|e| invalid("the path", &e))
+    GroupName::new(name).map_err(|e| AdminError::new(ErrorKind::Invalid, e.to_string()))
 }
 
 async fn ask(shared: &Shared, request: Result<Request, AdminError>) -> HttpResponse {
@@ -141,7 +141,8 @@ async fn failback(shared: Data, name: web::Path<String>, request: HttpRequest) -
 }
 async fn node_command(shared: Data, path: web::Path<(String, String)>) -> HttpResponse {
     let (name, command) = path.into_inner();
-    let asked = NodeName::new(&name).map_err(|e| invalid("the path", &e)).and_then(|name| {
+    let name = NodeName::new(&name).map_err(|e| AdminError::new(ErrorKind::Invalid, e.to_string()));
+    let asked = name.and_then(|name| {
         let command = NodeCommand::from_word(&command)
             .ok_or_else(|| AdminError::unknown("node command", &command, ["stop", "kill", "start"]))?;
         Ok(Request::Node { name, command })

@@ -488,6 +488,9 @@ pub struct NodeDone {
     pub state: NodeState,
     /// The number of its life now.
     pub incarnation: Incarnation,
+    /// It was so before: nothing was done.
+    #[serde(default)]
+    pub already: bool,
 }
 
 /// A page of events.

@@ -16,6 +16,7 @@ use crate::journal::{Fact, Journal};
 use crate::locator::Locator;
 use crate::observe::ManagerMetrics;
 use crate::registration::Registration;
+use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,18 +33,8 @@ const ORPHANS_PER_TICK: usize = 2_048;
 
 /// What a CallManager is given at its start.
 pub struct Parts {
-    /// This life of this node.
-    pub me: NodeLife,
-    /// Index of this node in the directory.
-    pub index: u16,
-    /// The configuration.
-    pub directory: Arc<Directory>,
-    /// Where devices are.
-    pub locator: Arc<Locator>,
-    /// What happened.
-    pub journal: Arc<Journal>,
-    /// The time.
-    pub clock: Clock,
+    /// What it has in common with the other actors of its node.
+    pub shared: Shared,
     /// The way to the peers.
     pub link: Box<dyn Link>,
     /// The cluster machine.
@@ -84,7 +75,8 @@ impl Supervised for CallManager {}
 impl CallManager {
     /// A node's life begins. It serves nobody before its copies are complete.
     pub fn new(parts: Parts) -> Self {
-        let Parts { me, index, directory, locator, journal, clock, link, cluster, serving } = parts;
+        let Parts { shared, link, cluster, serving } = parts;
+        let Shared { me, index, directory, locator, journal, clock } = shared;
         let metrics = ManagerMetrics::new(&me.node, &directory);
         let view = ClusterView::first(&me, directory.nodes.iter().cloned(), clock.now());
         Self {

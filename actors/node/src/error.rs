@@ -27,6 +27,14 @@ pub enum NodeError {
     /// The console cannot be started.
     #[error(transparent)]
     Console(#[from] tandem_console::ConsoleError),
+    /// Two processes would write the same files.
+    #[error("the state folder {} is in use by another Tandem{by}", folder.display())]
+    StateInUse {
+        /// The folder.
+        folder: PathBuf,
+        /// Which one, as the end of the sentence; empty when it does not say.
+        by: String,
+    },
     /// A file of the state folder has something in it that cannot be.
     #[error("{path} holds {found:?}, expected {expected}; remove the file to begin anew")]
     StateFile {

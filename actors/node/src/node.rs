@@ -86,6 +86,7 @@ impl Node {
         let longest_stay = Duration::from_secs(u64::from(directory.settings.max_expires)) + REFRESH_GRACE;
         let limits = StreamLimits {
             connections: directory.settings.tcp_connections as usize,
+            message_bytes: directory.settings.tcp_message_bytes as usize,
             // A registered phone may be silent until it refreshes; who is not registered is closed by `first_message` or this.
             idle: directory.settings.tcp_idle.0.max(longest_stay),
             write_deadline: directory.settings.tcp_write_timeout.0,

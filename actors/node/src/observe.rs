@@ -115,8 +115,8 @@ pub const METHODS: [&str; 15] = [
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
-/// A counter of the hot path: counts in a plain number and hands it on at the end of a turn, because a shared number costs as much as
-/// looking a device up.
+/// A counter of the hot path: counts in a plain number and hands it on once per batch, because a shared number costs as much as looking a
+/// device up.
 pub struct Tally {
     counter: Counter,
     counted: Cell<u64>,
@@ -201,7 +201,7 @@ impl HostMetrics {
             quarantined: gauge(&metric::DEVICES_QUARANTINED, &[node]),
         }
     }
-    /// Hands on what was counted since the last time: the end of a turn.
+    /// Hands on what was counted since the last time: the end of a batch or turn.
     pub fn hand_on(&self) {
         let requests = self.requests.iter().flatten();
         requests.chain(&self.happened).chain(&self.responses).chain([&self.rows]).for_each(Tally::hand_on);

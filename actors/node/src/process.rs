@@ -23,10 +23,13 @@ use tandem_host::exporter::Exporter;
 use tandem_host::link::local::Hub;
 use tandem_host::supervise::StuckWatch;
 use tandem_model::config::Config;
+use tokio::task::JoinSet;
 
 /// Unwanted deaths of a node within [`DEATHS_WITHIN`] after which it is not started again.
 const DEATHS_MAX: usize = 3;
 const DEATHS_WITHIN: Duration = Duration::from_secs(60);
+/// Pause before a node that could not begin a new life is tried again.
+const START_AGAIN: Duration = Duration::from_secs(1);
 /// How often nodes are looked after.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,10 @@ struct Slot {
     /// Set from the node's own thread when a child of its tree gave up.
     failed: Arc<Mutex<Option<String>>>,
     deaths: Vec<Time>,
+    /// A life that stood still and was killed. Its sockets are free once its thread has come to itself.
+    standing: Option<Arc<Node>>,
+    /// Not before then is a new life tried again.
+    start_again: Time,
 }
 
 /// See the module.
@@ -107,7 +114,7 @@ impl Process {
         self.lock().contains_key(name)
     }
     /// The nodes of this process by name.
-    fn names(&self) -> Vec<NodeName> {
+    pub fn names(&self) -> Vec<NodeName> {
         self.lock().keys().cloned().collect()
     }
     /// Whether a node that is meant to run does not.
@@ -252,6 +259,45 @@ impl Process {
             for (name, why) in self.fallen() {
                 self.bury(&name, why, true).await;
             }
+            for name in self.let_go() {
+                // It may have moved its gauges until its very end.
+                self.gone(&name);
+            }
+            for name in self.to_begin(self.clock.now()) {
+                self.begin_again(&name, false).await;
+            }
+        }
+    }
+
+    /// Nodes whose life that stood still has ended at last.
+    fn let_go(&self) -> Vec<NodeName> {
+        let mut slots = self.lock();
+        let over = slots
+            .iter_mut()
+            .filter(|(_, s)| s.node.is_none() && s.standing.as_ref().is_some_and(|n| n.end().is_some()));
+        over.map(|(name, slot)| {
+            slot.standing = None;
+            name.clone()
+        })
+        .collect()
+    }
+
+    /// Nodes that are meant to run, do not, and can be tried now.
+    fn to_begin(&self, now: Time) -> Vec<NodeName> {
+        let slots = self.lock();
+        let due = |s: &Slot| s.wanted && s.node.is_none() && s.standing.is_none() && s.start_again <= now;
+        slots.iter().filter(|(_, s)| due(s)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A new life of a node that died. When it cannot begin it is tried again later, and said once.
+    async fn begin_again(&self, name: &NodeName, say: bool) {
+        let Err(error) = self.start(name).await else { return };
+        if let Some(slot) = self.lock().get_mut(name) {
+            slot.start_again = self.clock.now() + START_AGAIN;
+        }
+        if say {
+            let text = format!("{name} cannot be started: {error}; it is tried again");
+            self.note(name, "node_start_failed", "failure", text);
         }
     }
 
@@ -282,25 +328,58 @@ impl Process {
             node.kill();
             if can_end {
                 node.ended().await;
+            } else if let Some(slot) = self.lock().get_mut(name) {
+                slot.standing = Some(node);
             }
         }
         self.gone(name);
-        let next = if again { "a new life begins" } else { "it died too often and stays down" };
+        let next = match (again, can_end) {
+            (false, _) => "it died too often and stays down",
+            (true, true) => "a new life begins",
+            (true, false) => "a new life begins when its thread has let go of its sockets",
+        };
         self.note(name, "node_died", "failure", format!("{name} died: {why}; {next}"));
-        if again && let Err(error) = self.start(name).await {
-            self.note(name, "node_start_failed", "failure", format!("{name} cannot be started: {error}"));
+        if again && can_end {
+            self.begin_again(name, true).await;
         }
     }
 
-    /// Ends all nodes, in good order when `politely`.
+    /// Ends all nodes; when `politely` and other processes run nodes of the cluster, their devices are sent there first.
     pub async fn end(&self, politely: bool) {
         self.ending.store(true, Ordering::Relaxed);
-        let names: Vec<_> = self.lock().keys().cloned().collect();
-        for name in names {
-            let ended = if politely { self.stop(&name).await } else { self.kill(&name).await };
+        if politely && self.directory.nodes.iter().any(|n| !self.is_here(n)) {
+            self.stop_together().await;
+        }
+        for name in self.names() {
             // The names are those of the slots.
-            let _ = ended;
+            let _ = self.kill(&name).await;
         }
         self.state.remove_control();
     }
+
+    /// Stops all nodes in good order, at the same time: a device must not be sent to one that is the next to stop.
+    async fn stop_together(&self) {
+        let _changing = self.changing.lock().await;
+        let mut ending = JoinSet::new();
+        for name in self.names() {
+            let Ok((Some(node), _)) = self.unwant(&name) else { continue };
+            if let Some(slot) = self.lock().get_mut(&name) {
+                slot.draining = true;
+            }
+            ending.spawn_local(async move {
+                node.stop().await;
+                node.ended().await;
+                name
+            });
+        }
+        while let Some(ended) = ending.join_next().await {
+            if let Ok(name) = ended {
+                self.note(&name, "node_stopped", "operator", format!("{name} has stopped in good order"));
+                self.gone(&name);
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,16 +87,17 @@ pub fn phones(process: &Process, devices: u32) -> FleetConfig {
 pub fn run(options: QuickstartOptions) -> Result<(), Failure> {
     let text = configuration(options.devices);
     let config = Config::parse("quickstart", &text).map_err(|p| Failure::new(Exit::Failed, p.to_string()))?;
-    let setup =
-        Setup { nodes: Vec::new(), state: options.state.clone(), control: options.control, beyond_loopback: false };
+    let state = options.places.folder(None)?;
+    let setup = Setup { nodes: Vec::new(), state, control: options.control, beyond_loopback: false };
     let done = run_main(async move {
         let up = Up::start(config, &setup).await.map_err(|e| failure(&e))?;
         let process = Arc::clone(&up.process);
         let fleet = Fleet::start(phones(&process, options.devices));
         let fleet = fleet.map_err(|e| Failure::new(Exit::Failed, format!("the simulated phones: {e}")))?;
+        let _pointer = up.point(&options.places);
         tell(&up, &options);
         let watch = tokio::task::spawn_local(async move { process.watch().await });
-        let shown = show(Arc::clone(&up.process), &fleet, options.json);
+        let shown = show(Arc::clone(&up.process), &fleet, &options);
         tokio::select! {
             _ = interrupted() => {}
             () = shown => {}
@@ -117,10 +118,11 @@ pub fn run(options: QuickstartOptions) -> Result<(), Failure> {
 }
 
 fn tell(up: &Up, options: &QuickstartOptions) {
-    let ask = format!("tandem --state {}", options.state.display());
+    let ask = format!("tandem --state {}", up.state.display());
     let console = format!("http://{}", up.control);
     if options.json {
-        let line = serde_json::json!({ "control": up.control.to_string(), "state": options.state, "devices": options.devices });
+        let line =
+            serde_json::json!({ "control": up.control.to_string(), "state": up.state, "devices": options.devices });
         return say(&line.to_string(), false);
     }
     let lines = [
@@ -147,7 +149,11 @@ fn tell(up: &Up, options: &QuickstartOptions) {
 }
 
 /// Shows devices per node whenever they move.
-async fn show(process: Arc<Process>, fleet: &FleetHandle, json: bool) {
+async fn show(
+    process: Arc<Process>,
+    fleet: &FleetHandle,
+    &QuickstartOptions { json, devices, .. }: &QuickstartOptions,
+) {
     let (mut last, mut second) = (String::new(), 0_u64);
     loop {
         let mut line = String::new();
@@ -165,7 +171,7 @@ async fn show(process: Arc<Process>, fleet: &FleetHandle, json: bool) {
             for (name, state, n) in &status {
                 let _ = write!(line, "  {name} {n:>5} {:<10}", state.word());
             }
-            let _ = write!(line, "  phones registered {:>5} of {}", stats.registered, stats.phones);
+            let _ = write!(line, "  phones registered {:>5} of {devices}", stats.registered);
         }
         if line != last {
             let time = if json { String::new() } else { format!("{second:>5} s") };

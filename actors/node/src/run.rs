@@ -1,21 +1,29 @@
 //! `tandem run`: the nodes of a configuration file in one process, until it is told to stop.
 
+use crate::cli::running::{self, Pointer};
+use crate::cli::state::Places;
 use crate::cli::{Exit, Failure, RunOptions, check};
 use crate::error::NodeError;
 use crate::process::Process;
 use crate::state::StateFolder;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tandem_base::NodeName;
-use tandem_console::{Access, Listen, Running, serve};
+use tandem_console::{Access, ConsoleError, Listen, Running, serve};
+use tandem_host::HostError;
 use tandem_host::arbiter::{interrupted, run_main};
+use tandem_host::clock::Clock;
 use tandem_host::datagram::DatagramSocket;
 use tandem_host::disk::RealDisk;
+use tandem_host::hold::{Hold, Marker};
 use tandem_host::supervise::install_panic_hook;
 use tandem_model::admin::ControlFile;
 use tandem_model::config::Config;
+
+/// The file by which a process holds its state folder.
+const LOCK_FILE: &str = "lock";
 
 /// How a process is set up around its configuration.
 #[derive(Clone, Debug)]
@@ -36,7 +44,10 @@ pub struct Up {
     pub process: Arc<Process>,
     /// Where the console is.
     pub control: SocketAddr,
+    /// Its state folder, absolute.
+    pub state: PathBuf,
     console: Running,
+    _hold: Hold,
 }
 
 impl Up {
@@ -47,8 +58,13 @@ impl Up {
     pub async fn start(mut config: Config, setup: &Setup) -> Result<Self, NodeError> {
         install_panic_hook();
         choose_ports(&mut config)?;
-        let folder = config.settings.state_dir.clone().unwrap_or_else(|| setup.state.clone());
+        // Commands read where the token is from another working folder than this one.
+        let folder = std::path::absolute(&setup.state).unwrap_or_else(|_| setup.state.clone());
         let state = StateFolder::open(&folder, Box::new(RealDisk))?;
+        let Some(hold) = Hold::take(&folder.join(LOCK_FILE))? else {
+            let by = state.control().map(|c| format!(": process {}, control at {}", c.pid, c.address));
+            return Err(NodeError::StateInUse { folder, by: by.unwrap_or_default() });
+        };
         let (token, token_file) = state.token()?;
         let process = Process::new(&config, &setup.nodes, state)?;
         process.start_all().await?;
@@ -58,7 +74,24 @@ impl Up {
         let control = console.address();
         let file = ControlFile { address: control.to_string(), token_file, pid: std::process::id() };
         process.state().write_control(&file)?;
-        Ok(Self { process, control, console })
+        Ok(Self { process, control, state: folder, console, _hold: hold })
+    }
+    /// Tells commands that do not name a state folder where this one is. Where that cannot be written they have to name it, and this says so.
+    pub(crate) fn point(&self, places: &Places) -> Option<Marker> {
+        let pointer = Pointer {
+            cluster: self.process.directory.cluster.to_string(),
+            nodes: self.process.names().iter().map(ToString::to_string).collect(),
+            state: self.state.clone(),
+            pid: std::process::id(),
+        };
+        match running::leave(places.usual.as_deref()?, &pointer, Clock::system().unix_millis().0) {
+            Ok(marker) => Some(marker),
+            Err(e) => {
+                // Nobody may read it; nothing depends on it.
+                let _ = writeln!(std::io::stderr(), "note: {e}; commands need --state {}", self.state.display());
+                None
+            }
+        }
     }
     /// Ends nodes, then the console.
     pub async fn end(self, politely: bool) {
@@ -84,6 +117,14 @@ fn choose_ports(config: &mut Config) -> Result<(), NodeError> {
 pub(crate) fn failure(error: &NodeError) -> Failure {
     let failure = Failure::new(Exit::Failed, error.to_string());
     match error {
+        NodeError::StateInUse { folder, .. } => failure
+            .remedy(format!("ask it: tandem --state {} status", folder.display()))
+            .remedy("or name another folder for this one with --state DIR"),
+        NodeError::Host(HostError::Disk { .. }) => {
+            failure.remedy("Tandem keeps its state there; name a folder that it may write with --state DIR")
+        }
+        NodeError::Console(ConsoleError::NotLoopback(_)) => failure
+            .remedy("`tandem run` takes it with --allow-remote-control; there is no TLS: put a proxy in front of it"),
         NodeError::Host(_) => {
             failure.remedy("is another Tandem running? `tandem status` tells; or use other ports and another --state")
         }
@@ -100,19 +141,20 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
     let config = check::load(&options.config)?;
     let setup = Setup {
         nodes: options.nodes.clone(),
-        state: options.state.clone(),
+        state: options.places.folder(config.settings.state_dir.as_deref())?,
         control: options.control,
         beyond_loopback: options.control_beyond_loopback,
     };
     let json = options.json;
-    let state = options.state;
+    let places = options.places;
     let done = run_main(async move {
         let up = Up::start(config, &setup).await.map_err(|e| failure(&e))?;
-        announce(&up, &state, json);
+        let _pointer = up.point(&places);
+        announce(&up, json);
         let process = Arc::clone(&up.process);
         let watch = tokio::task::spawn_local(async move { process.watch().await });
         let _ = interrupted().await;
-        say("stopping: devices are sent elsewhere (once more to stop at once)", json);
+        say("stopping (once more to stop at once)", json);
         let again = tokio::task::spawn_local(interrupted());
         let end = up.end(true);
         tokio::select! {
@@ -125,15 +167,15 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
     done.unwrap_or_else(|e| Err(Failure::new(Exit::Failed, e.to_string())))
 }
 
-fn announce(up: &Up, state: &Path, json: bool) {
-    let names: Vec<&str> = up.process.directory.nodes.iter().map(NodeName::as_str).collect();
+fn announce(up: &Up, json: bool) {
+    let names: Vec<String> = up.process.names().iter().map(ToString::to_string).collect();
     if json {
-        let line = serde_json::json!({ "control": up.control.to_string(), "state": state, "nodes": names });
+        let line = serde_json::json!({ "control": up.control.to_string(), "state": up.state, "nodes": names });
         return say(&line.to_string(), false);
     }
     say(
         &format!(
-            "cluster {}: {} of {} devices",
+            "cluster {}: {} in this process, {} devices configured",
             up.process.directory.cluster,
             names.join(", "),
             up.process.directory.len()
@@ -142,7 +184,7 @@ fn announce(up: &Up, state: &Path, json: bool) {
     );
     say(&format!("console  http://{}/", up.control), json);
     say(&format!("metrics  http://{}/metrics", up.control), json);
-    say(&format!("ask it   tandem --state {} status", state.display()), json);
+    say(&format!("ask it   tandem --state {} status", up.state.display()), json);
 }
 
 /// A line for people on the standard output; scripts read JSON only.

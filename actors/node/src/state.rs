@@ -86,6 +86,10 @@ impl StateFolder {
     pub fn write_control(&self, control: &ControlFile) -> Result<(), NodeError> {
         self.put(CONTROL_FILE, &serde_json::to_string_pretty(control).unwrap_or_default())
     }
+    /// What the process says that was here last, or is.
+    pub fn control(&self) -> Option<ControlFile> {
+        serde_json::from_str(&self.text(CONTROL_FILE).ok().flatten()?).ok()
+    }
     /// The process ends.
     pub fn remove_control(&self) {
         // A file left behind is told from a living one by its process id.

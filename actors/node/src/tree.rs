@@ -64,6 +64,23 @@ pub fn mailboxes(me: &NodeLife, directory: &Directory, clock: Clock) -> (Handles
     (Handles { manager, host, groups }, mailboxes)
 }
 
+/// What the actors of one node have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// This life of this node.
+    pub me: NodeLife,
+    /// Index of this node in the directory.
+    pub index: u16,
+    /// The configuration.
+    pub directory: Arc<Directory>,
+    /// Where devices are.
+    pub locator: Arc<Locator>,
+    /// What happened.
+    pub journal: Arc<Journal>,
+    /// The time.
+    pub clock: Clock,
+}
+
 /// What a node is made of.
 pub struct Parts {
     /// This life.
@@ -100,36 +117,22 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     let Parts { me, directory, journal, clock, mut random, secrets, link, addresses, wire, rows_wait, serving, failed } =
         parts;
     let index = directory.node_index(&me.node).unwrap_or_default();
-    let locator = Arc::new(Locator::new(directory.len()));
     let cluster = cluster_machine(&me, &directory, clock.now())?;
+    let locator = Arc::new(Locator::new(directory.len()));
+    let shared = Shared { me, index, directory, locator, journal, clock };
     let mut tree = Tree::default();
     let give_up = |failed: &Rc<dyn Fn(String)>| {
         let failed = Rc::clone(failed);
         move |why: tandem_host::supervise::GaveUp| failed(why.to_string())
     };
 
-    let manager = call_manager::Parts {
-        me: me.clone(),
-        index,
-        directory: Arc::clone(&directory),
-        locator: Arc::clone(&locator),
-        journal: Arc::clone(&journal),
-        clock,
-        link,
-        cluster,
-        serving,
-    };
+    let manager = call_manager::Parts { shared: shared.clone(), link, cluster, serving };
     let keep = Keep::new(mailboxes.manager).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || CallManager::new(manager))));
 
     let host = device_host::Parts {
-        me: me.clone(),
-        index,
-        directory: Arc::clone(&directory),
-        locator,
-        journal: Arc::clone(&journal),
-        clock,
-        edge: Edge::new(&secrets, index, addresses, &directory, &mut random),
+        shared: shared.clone(),
+        edge: Edge::new(&secrets, index, addresses, &shared.directory, &mut random),
         random: random.fork(),
         wire,
         rows_wait,
@@ -143,10 +146,10 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         let parts = group_supervisor::Parts {
             group,
             me: index,
-            directory: Arc::clone(&directory),
-            journal: Arc::clone(&journal),
+            directory: Arc::clone(&shared.directory),
+            journal: Arc::clone(&shared.journal),
             clock,
-            life: me.clone(),
+            life: shared.me.clone(),
             host: handles.host.clone(),
             own,
         };

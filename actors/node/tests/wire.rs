@@ -24,6 +24,8 @@ mod garbage;
 mod gate;
 #[path = "wire/groups.rs"]
 mod groups;
+#[path = "wire/last_words.rs"]
+mod last_words;
 #[path = "wire/nonces.rs"]
 mod nonces;
 #[path = "wire/phone.rs"]

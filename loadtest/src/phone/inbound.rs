@@ -95,7 +95,7 @@ impl Phone {
 
     /// `None` for a request that cannot be answered.
     fn answer(&self, request: &Message<'_>, from: SocketAddr, status: Code, extra: &str) -> Option<Bytes> {
-        if !request.is_answerable() {
+        if !(request.is_answerable() && request.is_identified()) {
             return None;
         }
         let mut tag = DefaultHasher::new();

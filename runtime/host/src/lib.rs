@@ -9,6 +9,7 @@ pub mod datagram;
 pub mod disk;
 pub mod error;
 pub mod exporter;
+pub mod hold;
 pub mod light;
 pub mod link;
 pub mod outbox;

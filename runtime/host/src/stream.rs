@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tandem_base::{NodeName, Time, metric};
+use tandem_sip::FrameError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
@@ -33,6 +34,9 @@ const BACKLOG: i32 = 1_024;
 /// Pause after an accept that failed (out of descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that is to end has for what waits to be written and for the peer's own end.
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// Bounds of the connections of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
@@ -40,6 +44,8 @@ pub struct StreamLimits {
     pub connections: usize,
     /// Open connections from one address. Loopback is exempt: that is this host itself.
     pub per_source: usize,
+    /// Longest message, header section and body together, in bytes.
+    pub message_bytes: usize,
     /// From accepting to the first whole message.
     pub first_message: Duration,
     /// Without a byte from the peer. Longer than a registration lives, or quiet phones would lose their flow.
@@ -57,6 +63,7 @@ impl Default for StreamLimits {
         Self {
             connections: 16_384,
             per_source: 1_024,
+            message_bytes: tandem_sip::MAX_MESSAGE,
             first_message: Duration::from_secs(10),
             idle: Duration::from_secs(3_900),
             write_deadline: Duration::from_secs(5),
@@ -131,6 +138,16 @@ pub enum StreamEvent {
         peer: Peer,
         /// The messages.
         messages: Vec<Bytes>,
+    },
+    /// What came cannot be cut into messages any more. Nothing more is read; a last answer may be sent, and then an empty message ([`Connections::send`])
+    /// ends the connection. Without it the connection ends by itself after [`LINGER`].
+    Unreadable {
+        /// Which connection, and who is at the other end.
+        peer: Peer,
+        /// The header section of the message at which it ended, as much as came.
+        head: Bytes,
+        /// What was wrong with it.
+        error: FrameError,
     },
     /// The connection is gone: its id will not be used again soon.
     Closed {
@@ -227,7 +244,8 @@ impl Connections {
         }
     }
 
-    /// Sends bytes: at once what the kernel takes, the rest as the peer reads. Never blocks.
+    /// Sends bytes: at once what the kernel takes, the rest as the peer reads. Never blocks. An empty message ends the connection in good
+    /// order: what waits is written, the peer is told that nothing more comes, and it has [`LINGER`] to read it.
     ///
     /// # Errors
     /// [`SendRefused`]; the message was then not sent, or not as a whole, and the connection is closed.

@@ -4,6 +4,8 @@
 
 use crate::message::Message;
 use crate::reason::RefusalReason;
+use crate::status::Status;
+use crate::validate::Refusal;
 use thiserror::Error;
 
 /// Bytes that are no message. What could be read is kept, so that a 400 can often be sent nevertheless.
@@ -17,8 +19,7 @@ pub struct Malformed<'a> {
 }
 
 impl Malformed<'_> {
-    /// Whether a 400 can and may be sent: it is a request other than ACK with a Via that can be read, and Call-ID and
-    /// CSeq by which its sender can match the answer (RFC 3261 sections 8.2.6.2 and 17.2.3).
+    /// Whether a 400 may be sent, see [`Message::is_answerable`].
     pub fn is_answerable(&self) -> bool {
         self.partial.is_answerable()
     }
@@ -40,11 +41,11 @@ pub enum FrameError {
     /// The bytes at the start of a message are not SIP.
     #[error("stream holds something other than SIP")]
     Garbage,
-    /// The header section is longer than [`crate::framing::MAX_HEAD`].
-    #[error("header section over {} bytes", crate::framing::MAX_HEAD)]
+    /// The header section is longer than [`crate::framing::MAX_HEAD`], or than a whole message may be.
+    #[error("header section longer than is taken")]
     HeadTooLarge,
-    /// The message is longer than [`crate::framing::MAX_MESSAGE`].
-    #[error("message over {} bytes", crate::framing::MAX_MESSAGE)]
+    /// The message would be longer than the framer takes.
+    #[error("message longer than is taken")]
     MessageTooLarge,
     /// No Content-Length: on a stream nobody can know where the message ends.
     #[error("no Content-Length on a stream")]
@@ -55,14 +56,16 @@ pub enum FrameError {
 }
 
 impl FrameError {
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Garbage => "garbage",
-            Self::HeadTooLarge => "head_too_large",
-            Self::MessageTooLarge => "message_too_large",
-            Self::MissingContentLength => "missing_content_length",
-            Self::BadContentLength => "bad_content_length",
-        }
+    /// The last response before the connection is closed (RFC 3261 sections 18.3, 21.4.11 and 21.5.7): 413 when the body is
+    /// what is too long, since the sender may do with a shorter one, 513 when the header section is, 400 otherwise.
+    pub const fn refusal(self) -> Refusal {
+        let (status, reason) = match self {
+            Self::Garbage => (Status::BAD_REQUEST, RefusalReason::StartLine),
+            Self::HeadTooLarge => (Status::MESSAGE_TOO_LARGE, RefusalReason::HeadTooLarge),
+            Self::MessageTooLarge => (Status::REQUEST_ENTITY_TOO_LARGE, RefusalReason::TooLarge),
+            Self::MissingContentLength => (Status::BAD_REQUEST, RefusalReason::MissingContentLength),
+            Self::BadContentLength => (Status::BAD_REQUEST, RefusalReason::ContentLength),
+        };
+        Refusal { status, reason, header: None }
     }
 }

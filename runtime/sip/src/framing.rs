@@ -1,16 +1,18 @@
 //! Cutting messages out of bytes: from a stream (RFC 3261 section 18.3, keep-alives of RFC 5626 section 3.5.1), and telling
 //! keep-alives from messages in datagrams.
 //!
-//! A [`Framer`] holds at most [`MAX_MESSAGE`] bytes, looks at each byte a constant number of times however they arrive,
+//! A [`Framer`] holds at most one message of the longest length it was given, and one byte; it looks at each byte a constant number of times however they arrive,
 //! and never goes on after an error: where a message ends is then anybody's guess.
 
 use crate::error::FrameError;
 use crate::head::{self, Kind};
 use crate::header::Header;
 use crate::headers::content_length;
+use crate::message::Message;
+use crate::validate::Refusal;
 use memchr::memmem;
 
-/// Longest message, header section and body together.
+/// Longest message, header section and body together, whatever a [`Framer`] is told to take.
 pub const MAX_MESSAGE: usize = head::MAX_MESSAGE;
 /// Longest header section, the empty line included.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -41,6 +43,8 @@ pub enum Frame<'a> {
 #[derive(Debug)]
 pub struct Framer {
     side: Side,
+    /// Longest message that is taken, in bytes.
+    most: usize,
     buffer: Vec<u8>,
     /// Where the message at hand starts.
     start: usize,
@@ -52,9 +56,16 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// For a new connection.
+    /// For a new connection over which messages of up to [`MAX_MESSAGE`] bytes come.
     pub const fn new(side: Side) -> Self {
-        Self { side, buffer: Vec::new(), start: 0, searched: 0, length: None, error: None }
+        Self::bounded(side, MAX_MESSAGE)
+    }
+
+    /// For a new connection over which messages of up to `most` bytes come, header section and body together. More than
+    /// [`MAX_MESSAGE`] is [`MAX_MESSAGE`].
+    pub const fn bounded(side: Side, most: usize) -> Self {
+        let most = if most < MAX_MESSAGE { most } else { MAX_MESSAGE };
+        Self { side, most, buffer: Vec::new(), start: 0, searched: 0, length: None, error: None }
     }
 
     /// Takes bytes that were read, as many as there is room for, and returns how many. After [`Self::poll`] has returned
@@ -68,7 +79,8 @@ impl Framer {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        let taken = bytes.len().min(MAX_MESSAGE.saturating_sub(self.buffer.len()));
+        // One byte more than a message may have: a header section that is too long has to show.
+        let taken = bytes.len().min((self.most + 1).saturating_sub(self.buffer.len()));
         self.buffer.extend_from_slice(bytes.get(..taken).unwrap_or_default());
         taken
     }
@@ -76,8 +88,8 @@ impl Framer {
     /// The next frame, or `None` when more bytes are needed.
     ///
     /// # Errors
-    /// The stream cannot be cut any more; every further call returns the same. [`Self::head`] has the header section, if it
-    /// was read, for a last 400.
+    /// The stream cannot be cut any more; every further call returns the same. [`Self::head`] has the header section, as far
+    /// as it was read, for [`last_answer`].
     pub fn poll(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -97,8 +109,15 @@ impl Framer {
         }
     }
 
-    /// The bytes that wait, beginning with the message at hand.
+    /// The header section of the message at hand with the empty line behind it, or as much of it as has come, at most
+    /// [`MAX_HEAD`] bytes.
     pub fn head(&self) -> &[u8] {
+        let waiting = self.waiting();
+        let end = memmem::find(waiting, b"\r\n\r\n").map_or(waiting.len(), |at| at + 4);
+        waiting.get(..end.min(MAX_HEAD)).unwrap_or(waiting)
+    }
+
+    fn waiting(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
@@ -133,7 +152,7 @@ impl Framer {
     /// Line ends between messages. `None`: a message begins here.
     fn line_ends(&mut self) -> Option<Option<Step>> {
         loop {
-            match (self.side, self.head()) {
+            match (self.side, self.waiting()) {
                 (_, [] | [b'\r']) => return Some(None),
                 (Side::Server, [b'\r', b'\n', b'\r', b'\n', ..]) => {
                     self.start += 4;
@@ -156,17 +175,18 @@ impl Framer {
         if !waiting.first().is_some_and(|&b| crate::text::is_token(b)) {
             return Err(FrameError::Garbage);
         }
+        let longest = MAX_HEAD.min(self.most);
         let from = self.searched.saturating_sub(3);
         let Some(found) = waiting.get(from..).and_then(|rest| memmem::find(rest, b"\r\n\r\n")) else {
             self.searched = waiting.len();
-            return if waiting.len() > MAX_HEAD { Err(FrameError::HeadTooLarge) } else { Ok(false) };
+            return if waiting.len() > longest { Err(FrameError::HeadTooLarge) } else { Ok(false) };
         };
         let head = from + found + 4;
-        if head > MAX_HEAD {
+        if head > longest {
             return Err(FrameError::HeadTooLarge);
         }
         let length = head + body_length(waiting.get(..head).unwrap_or_default())?;
-        if length > MAX_MESSAGE {
+        if length > self.most {
             return Err(FrameError::MessageTooLarge);
         }
         self.length = Some(length);
@@ -201,6 +221,16 @@ fn body_length(head: &[u8]) -> Result<usize, FrameError> {
     }
     let value = index.first(Header::ContentLength).ok_or(FrameError::MissingContentLength)?;
     content_length(value.of(head)).map(|n| n as usize).ok_or(FrameError::BadContentLength)
+}
+
+/// The message at which a stream could not be cut and what is to be answered to it before the connection ends. `None` when
+/// silence is right: it is no request, an ACK, or not so much of its header section came that its sender would know the answer.
+pub fn last_answer(head: &[u8], error: FrameError) -> Option<(Message<'_>, Refusal)> {
+    let message = match Message::parse(head) {
+        Ok(message) => message,
+        Err(malformed) => malformed.partial,
+    };
+    (message.is_answerable() && message.is_identified()).then(|| (message, error.refusal()))
 }
 
 /// What a datagram is, by its first bytes.

@@ -28,7 +28,7 @@ pub mod validate;
 pub mod write;
 
 pub use error::{FrameError, Malformed, Overflow};
-pub use framing::{Datagram, Frame, Framer, Side, datagram};
+pub use framing::{Datagram, Frame, Framer, Side, datagram, last_answer};
 pub use head::MAX_MESSAGE;
 pub use header::Header;
 pub use headers::{Authorization, Binding, CSeq, Contact, NameAddr, Transport, Via};

@@ -206,14 +206,18 @@ impl<'a> Message<'a> {
         self.lines(header).filter_map(Authorization::read).find(|a| same(a.realm))
     }
 
-    /// Whether an answer to it can be made and may be sent, however broken the rest is: a request other than ACK, with a
-    /// topmost Via that can be read, Call-ID and CSeq.
+    /// Whether an answer to it may be sent and has a way back, however broken the rest is: a request other than ACK whose
+    /// topmost Via says where it came from, whatever stands behind that.
     pub fn is_answerable(&self) -> bool {
-        self.is_request()
-            && self.method() != Method::Ack
-            && self.top_via().is_some()
-            && self.header(Header::CallId).is_some()
-            && self.header(Header::CSeq).is_some()
+        let way_back = || self.headers(Header::Via).next().is_some_and(Via::has_sent_by);
+        self.is_request() && self.method() != Method::Ack && way_back()
+    }
+
+    /// Whether it has all that its sender knows an answer by (RFC 3261 sections 8.2.6.2 and 17.1.3).
+    pub fn is_identified(&self) -> bool {
+        [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq]
+            .into_iter()
+            .all(|header| self.header(header).is_some())
     }
 }
 

@@ -30,7 +30,8 @@ macro_rules! reasons {
 
 reasons! {
     Empty "empty" "Empty Message" "Nothing but line ends.",
-    TooLarge "too_large" "Message Too Large" "More than 65,535 bytes.",
+    TooLarge "too_large" "Message Too Large" "More bytes than are taken: 65,535, over TCP what the settings say.",
+    HeadTooLarge "head_too_large" "Header Section Too Large" "A header section over a stream that is longer than is taken.",
     StartLine "start_line" "Bad Start Line" "Neither a request line nor a status line: not SIP, or white space where none may be.",
     LineEnd "line_end" "Bad Line End" "A line ends with LF alone.",
     Truncated "truncated" "No Empty Line After The Header" "The header section is not ended by an empty line.",
@@ -51,6 +52,7 @@ reasons! {
     CallId "call_id" "Bad Call-ID" "An empty Call-ID, or one with white space in it.",
     CSeq "cseq" "Bad CSeq" "A CSeq that cannot be read or is above 2^31-1.",
     CSeqMethod "cseq_method" "CSeq Method Mismatch" "CSeq names another method than the request line.",
+    MissingContentLength "missing_content_length" "Missing Content-Length" "No Content-Length on a stream: nobody can know where the message ends.",
     ContentLength "content_length" "Bad Content-Length" "A Content-Length that is no number or more than the message has.",
     MaxForwards "max_forwards" "Bad Max-Forwards" "Max-Forwards is no number from 0 to 255.",
     TooManyHops "too_many_hops" "Too Many Hops" "Max-Forwards is 0 and the request would have to go on.",

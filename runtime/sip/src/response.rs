@@ -109,6 +109,12 @@ pub fn refuse(
     w.end();
 }
 
+/// Whether a refusal of so many bytes may be sent. One that its sender would not know (no Call-ID, say) is never longer than the
+/// request: whoever wrote somebody else's address on it must not gain by it.
+pub fn may_refuse(request: &Message<'_>, answer: usize) -> bool {
+    request.is_identified() || answer <= request.bytes().len()
+}
+
 /// Copies every line of a header, such as Record-Route into a 200 or Path into the 200 of a REGISTER (RFC 3327).
 pub fn copy(w: &mut Writer<'_>, from: &Message<'_>, header: Header) {
     for value in from.lines(header) {

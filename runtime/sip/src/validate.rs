@@ -103,6 +103,8 @@ pub struct Party<'a> {
     pub tag: Option<&'a [u8]>,
     /// The user of its SIP URI as written (see [`uri::Unescaped`]); `None` when there is none, or no SIP URI.
     pub user: Option<&'a [u8]>,
+    /// Its URI is a SIP URI.
+    pub is_sip: bool,
 }
 
 /// Judges a request and hands out what it has read.
@@ -225,9 +227,9 @@ fn party<'a>(message: &Message<'a>, header: Header, reason: RefusalReason) -> Re
     let refusal = Refusal::bad(reason, header);
     let addr = message.header(header).and_then(NameAddr::read).ok_or(refusal)?;
     match addr.sip_uri() {
-        Some(uri) => Ok(Party { tag: addr.tag, user: uri.user }),
+        Some(uri) => Ok(Party { tag: addr.tag, user: uri.user, is_sip: true }),
         None if is_sip(addr.uri) => Err(refusal),
-        None => Ok(Party { tag: addr.tag, user: None }),
+        None => Ok(Party { tag: addr.tag, user: None, is_sip: false }),
     }
 }
 

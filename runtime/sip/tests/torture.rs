@@ -50,6 +50,9 @@ fn judge(wire: &[u8]) -> Judgement {
             let source = "198.51.100.7:5061".parse().expect("an address");
             tandem_sip::refuse(&mut writer, &message, &refusal, tandem_sip::validate::SUPPORTED, b"t1", source);
             let written = writer.finish().expect("8 KiB are enough");
+            if !tandem_sip::response::may_refuse(&message, written) {
+                return Judgement::Dropped;
+            }
             let answer = tandem_sip::Message::parse(&buffer[..written]).expect("our own answer");
             assert_eq!(answer.status(), Some(refusal.status));
             assert_eq!(flat(answer.call_id()), flat(message.call_id()));
@@ -102,13 +105,7 @@ fn each_message_is_accepted_refused_or_dropped_as_the_rfc_says() {
         let fits = match m.outcome {
             Outcome::Accepted => judgement == Judgement::Accepted,
             Outcome::Dropped => judgement == Judgement::Dropped,
-            // Silence only where the way back cannot be read, or the sender might not know what the answer is to
-            // (section 3.3.1 would like a 400 "ideally").
-            Outcome::Refused(codes) => match judgement {
-                Judgement::Answered(code) => codes.contains(&code),
-                Judgement::Dropped => matches!(m.name, "badinv01" | "insuf"),
-                Judgement::Accepted => false,
-            },
+            Outcome::Refused(codes) => matches!(judgement, Judgement::Answered(code) if codes.contains(&code)),
             Outcome::Tolerable(codes) => match judgement {
                 Judgement::Answered(code) => codes.contains(&code),
                 other => other == Judgement::Accepted,
@@ -169,6 +166,63 @@ fn a_stream_yields_the_same_as_datagrams_in_one_piece_and_byte_by_byte() {
                 check_facts(m.name, &message, &facts);
             }
         }
+    }
+}
+
+#[test]
+fn a_refusal_that_nobody_would_know_is_never_longer_than_what_it_refuses() {
+    let judged = |text: &str| judge(text.as_bytes());
+    let via = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n";
+    // Without Call-ID and the rest: silence while the answer would be longer, a 400 from then on.
+    assert_eq!(judged(&format!("OPTIONS sip:a SIP/2.0\r\n{via}\r\n")), Judgement::Dropped);
+    let padded = format!("OPTIONS sip:a SIP/2.0\r\n{via}Subject: {}\r\n\r\n", "x".repeat(80));
+    assert_eq!(judged(&padded), Judgement::Answered(400));
+    // With all of them the sender knows what is answered, and is.
+    let whole = format!("OPTIONS sip:a SIP/2.0\r\n{via}f: <sip:a>\r\nt: <sip:a>\r\ni: c\r\nCSeq: x\r\n\r\n");
+    assert_eq!(judged(&whole), Judgement::Answered(400));
+    // What is no request, or has no way back, is never answered.
+    for silent in [
+        padded.replace("OPTIONS", "ACK"),
+        padded.replace("192.0.2.1", ";"),
+        padded.replace("SIP/2.0\r\nVia", "HTTP/1.1\r\nVia"),
+    ] {
+        assert_eq!(judged(&silent), Judgement::Dropped, "{silent}");
+    }
+}
+
+#[test]
+fn the_last_answer_of_a_stream_says_what_was_wrong() {
+    let whole = |length: &str| {
+        format!(
+            "REGISTER sip:a SIP/2.0\r\nv: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKx\r\nf: <sip:a>;tag=1\r\nt: <sip:a>\r\n\
+             i: c\r\nCSeq: 1 REGISTER\r\n{length}\r\n"
+        )
+    };
+    let long = whole("").replace("i: c", &format!("i: c\r\nX: {}", "x".repeat(20_000)));
+    for (text, status, phrase) in [
+        (whole(""), 400, "Missing Content-Length"),
+        (whole("l: x\r\n"), 400, "Bad Content-Length"),
+        (whole("l: 0\r\nl: 0\r\n"), 400, "Bad Content-Length"),
+        (whole("l: 70000\r\n"), 413, "Message Too Large"),
+    ] {
+        let mut framer = Framer::new(Side::Server);
+        framer.push(text.as_bytes());
+        let error = framer.poll().expect_err("it cannot be cut");
+        let (message, refusal) = tandem_sip::last_answer(framer.head(), error).expect("an answer");
+        assert_eq!((refusal.status.0, refusal.reason.phrase()), (status, phrase));
+        assert_eq!(message.call_id(), b"c");
+    }
+    // The header section never ended: what of it came may or may not be enough.
+    let after = long.replace("CSeq: 1 REGISTER\r\n", "").replace("t: <sip:a>", "t: <sip:a>\r\nCSeq: 1 REGISTER");
+    for (text, answered) in [(long, None), (after, Some(513))] {
+        let mut framer = Framer::new(Side::Server);
+        framer.push(text.as_bytes());
+        let error = framer.poll().expect_err("it cannot be cut");
+        assert_eq!(tandem_sip::last_answer(framer.head(), error).map(|(_, r)| r.status.0), answered);
+    }
+    for silent in [whole("").replace("REGISTER", "ACK"), whole("").replace("i: c\r\n", ""), "\x16\x03\x01".to_owned()] {
+        let error = FrameError::MissingContentLength;
+        assert!(tandem_sip::last_answer(silent.as_bytes(), error).is_none(), "{silent}");
     }
 }
 

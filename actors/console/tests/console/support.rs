@@ -132,9 +132,13 @@ impl Admin for Scripted {
             Request::Node { name, command: NodeCommand::Start } => {
                 Err(AdminError::new(ErrorKind::Refused, format!("{name} runs already")))
             }
-            Request::Node { name, command } => {
-                Ok(Reply::Node(NodeDone { name, command, state: NodeState::Stopped, incarnation: Incarnation(1) }))
-            }
+            Request::Node { name, command } => Ok(Reply::Node(NodeDone {
+                name,
+                command,
+                state: NodeState::Stopped,
+                incarnation: Incarnation(1),
+                already: false,
+            })),
             Request::GroupList | Request::GroupShow(_) => {
                 return Box::pin(std::future::pending());
             }

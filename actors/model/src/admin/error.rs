@@ -23,6 +23,9 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// Most names that a refusal tells when none is near.
+const KNOWN_MAX: usize = 8;
+
 /// A refusal, for people first: what was wrong and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminError {
@@ -55,8 +58,12 @@ impl AdminError {
     }
     /// There is no `what` (such as `"device"`) called `name`; `known` are the names that exist, to find the nearest.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let nearest = nearest(name, known).map(str::to_owned);
-        Self { nearest, ..Self::new(ErrorKind::NotFound, format!("there is no {what} {name:?}")) }
+        let known: Vec<&str> = known.into_iter().collect();
+        let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
+        // Where nothing is near, a few names are told as they are.
+        let few = nearest.is_none() && (1..=KNOWN_MAX).contains(&known.len());
+        let remedy = few.then(|| format!("known: {}", known.join(", ")));
+        Self { nearest, remedy, ..Self::new(ErrorKind::NotFound, format!("there is no {what} {name:?}")) }
     }
     /// With what would be right.
     #[must_use]

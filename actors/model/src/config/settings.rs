@@ -75,7 +75,7 @@ pub struct Settings {
     pub tcp_connections: u32,
     /// A TCP connection over which no device is registered is closed after this much silence.
     pub tcp_idle: HumanDuration,
-    /// Longest message over TCP, in bytes.
+    /// Longest message over TCP, header section and body together, in bytes (1024 to 65535).
     pub tcp_message_bytes: u32,
     /// Most bytes that wait for one TCP peer; beyond it the connection is closed.
     pub tcp_queue_bytes: u32,
@@ -87,7 +87,7 @@ pub struct Settings {
     pub suspect_after: HumanDuration,
     /// Silence after which a node is dead.
     pub dead_after: HumanDuration,
-    /// State folder; the usual place unless given.
+    /// State folder, unless `--state` or `$TANDEM_STATE` names one; the usual place when nobody does.
     pub state_dir: Option<PathBuf>,
     /// Where the process is controlled, on loopback; port 0 takes any free one.
     pub control: SocketAddr,
@@ -111,7 +111,7 @@ impl Default for Settings {
             multiple_contacts: MultipleContacts::Refuse,
             tcp_connections: 100_000,
             tcp_idle: HumanDuration(Duration::from_secs(60)),
-            tcp_message_bytes: 65_536,
+            tcp_message_bytes: 65_535,
             tcp_queue_bytes: 262_144,
             tcp_write_timeout: HumanDuration(Duration::from_secs(5)),
             heartbeat: HumanDuration(timings::HEARTBEAT),

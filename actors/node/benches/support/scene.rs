@@ -13,6 +13,7 @@ use tandem::directory::Directory;
 use tandem::edge::sip::{Addresses, Edge, Secrets};
 use tandem::journal::Journal;
 use tandem::locator::Locator;
+use tandem::tree::Shared;
 use tandem::tree::{HOST_MAILBOX, MANAGER_MAILBOX};
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_cluster::{Cluster, Settings};
@@ -184,13 +185,9 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
     let (own, own_mailbox) = mailbox(&node, "device_host", HOST_MAILBOX, clock);
     let link = Hub::new().attach(me.clone(), Box::new(|_| {})).expect("the only node");
     let settings = Settings::new(&directory.cluster, Vec::new());
+    let shared = Shared { me: me.clone(), index: 0, directory: Arc::clone(directory), locator, journal, clock };
     let mut parts = Some(call_manager::Parts {
-        me: me.clone(),
-        index: 0,
-        directory: Arc::clone(directory),
-        locator: Arc::clone(&locator),
-        journal: Arc::clone(&journal),
-        clock,
+        shared: shared.clone(),
         link: Box::new(link),
         cluster: Cluster::new(me.clone(), settings, clock.now()).expect("usual settings"),
         serving: Arc::new(AtomicBool::new(true)),
@@ -199,12 +196,7 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
     let mut random = Random::seeded(1);
     let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, 0, Addresses::default(), directory, &mut random);
     let mut host = DeviceHost::new(device_host::Parts {
-        me: me.clone(),
-        index: 0,
-        directory: Arc::clone(directory),
-        locator,
-        journal,
-        clock,
+        shared,
         random,
         edge,
         rows_wait: Waiting::default(),

@@ -2,6 +2,7 @@
 //!
 //! Help teaches by example. Words only: nothing is done here, and no option takes a secret (they would show in the process list).
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tandem_base::NodeName;
@@ -18,8 +19,10 @@ FIRST STEPS
 HOW COMMANDS FIND A RUNNING TANDEM
   `run` and `quickstart` write control.json (address, token file, process id)
   to their state folder; the other commands read it there. The state folder is
-  --state, else $TANDEM_STATE, else $XDG_STATE_HOME/tandem, else
-  ~/.local/state/tandem. --control replaces the address of control.json.
+  --state, else $TANDEM_STATE, else (for `run`) state_dir of the configuration,
+  else $XDG_STATE_HOME/tandem, else ~/.local/state/tandem. A command that names
+  none takes the only Tandem of this user that runs; when several run it lists
+  them. --control replaces the address of control.json.
 
 EXIT CODES
   0  done
@@ -49,7 +52,7 @@ pub struct Global {
     /// Form of the output: table for people, json for scripts
     #[arg(short, long, global = true, help_heading = HEADING, value_enum, hide_possible_values = true, default_value_t, value_name = "FORM")]
     pub output: Format,
-    /// State folder [default: $TANDEM_STATE, $XDG_STATE_HOME/tandem or ~/.local/state/tandem]
+    /// State folder [default: $TANDEM_STATE, that of the only Tandem that runs, or ~/.local/state/tandem]
     #[arg(long, global = true, help_heading = HEADING, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Control address: where run and quickstart listen, and where all others connect [default: as in control.json]
@@ -85,7 +88,7 @@ pub enum Command {
     /// The cluster at a glance: nodes, groups, registrations by rank
     #[command(after_help = "EXAMPLES\n  tandem status\n  tandem status -o json | jq '.registrations.by_rank'")]
     Status,
-    /// Stop, kill or start a node of the running process
+    /// List nodes; stop, kill or start one of the running process
     #[command(subcommand)]
     Node(Node),
     /// List devices, or see one
@@ -155,23 +158,29 @@ pub enum Config {
 /// `tandem node`.
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "EXAMPLES
+  tandem node list
   tandem node stop CCM1      in good order: it tells its peers, then stops
   tandem node kill CCM1      as in a crash: at once, without a word
   tandem node start CCM1     a new life")]
 pub enum Node {
+    /// List nodes: who runs, since which life, serving how many
+    List,
     /// Stop a node in good order
     Stop {
         /// Name of the node
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Kill a node as a crash would
     Kill {
         /// Name of the node
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Start a node
     Start {
         /// Name of the node
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
 }
@@ -184,17 +193,20 @@ pub enum Device {
     /// Show one device
     Show {
         /// Name of the device
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Say why a device is where it is
     #[command(after_help = "EXAMPLE\n  tandem device explain SEP000000000001")]
     Explain {
         /// Name of the device
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Let a device out of quarantine
     Release {
         /// Name of the device
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
 }
@@ -247,6 +259,7 @@ pub enum Group {
     #[command(after_help = "EXAMPLE\n  tandem group show G1")]
     Show {
         /// Name of the group
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
 }
@@ -258,7 +271,7 @@ pub enum Group {
   tandem failback --group G2               idle devices first, at a calm pace")]
 pub struct Failback {
     /// Name of the CallManager group
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub group: String,
     /// Move nothing, only say what would move
     #[arg(long)]

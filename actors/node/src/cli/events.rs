@@ -84,7 +84,9 @@ pub fn list(client: &Client, events: &Events, out: &mut Out<'_>) -> Result<(), F
         gap(&page, out)?;
     }
     let mut separator = "\n";
+    let mut none = true;
     let next = loop {
+        none &= page.events.is_empty();
         for event in &page.events {
             if out.is_json() {
                 out.text(separator)?;
@@ -104,7 +106,10 @@ pub fn list(client: &Client, events: &Events, out: &mut Out<'_>) -> Result<(), F
             break after;
         }
     };
-    if out.is_json() { out.text(&format!("\n],\"next\":{next}}}\n")) } else { Ok(()) }
+    if out.is_json() {
+        return out.text(&format!("\n],\"next\":{next}}}\n"));
+    }
+    if none { out.note("no event matches") } else { Ok(()) }
 }
 
 fn gap(page: &EventPage, out: &mut Out<'_>) -> Result<(), Failure> {

@@ -52,6 +52,7 @@ pub fn failback(client: &Client, failback: &FailbackArgs, out: &mut Out<'_>) -> 
     let Failback { group, started, would_move, moves, examples, waiting_for } = answer.body;
     let verb = match (would_move, started) {
         (0, _) => "every device is where it belongs".to_owned(),
+        (n, true) if waiting_for.is_some() => format!("{n} devices will be called home"),
         (n, true) => format!("{n} devices are called home"),
         (n, false) => format!("{n} devices would move"),
     };

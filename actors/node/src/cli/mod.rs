@@ -12,6 +12,7 @@ pub mod failure;
 pub mod group;
 pub mod node;
 pub mod output;
+pub mod running;
 pub mod state;
 pub mod status;
 
@@ -36,8 +37,8 @@ pub struct RunOptions {
     pub config: PathBuf,
     /// Nodes to run; empty means all of the file.
     pub nodes: Vec<NodeName>,
-    /// The state folder; may not exist yet.
-    pub state: PathBuf,
+    /// Where state is kept; may not exist yet.
+    pub places: state::Places,
     /// Where to listen for control; `None` leaves it to the configuration or a free loopback port.
     pub control: Option<SocketAddr>,
     /// Whether `control` may be an address that other hosts reach.
@@ -51,8 +52,8 @@ pub struct RunOptions {
 pub struct QuickstartOptions {
     /// Simulated phones.
     pub devices: u32,
-    /// The state folder; may not exist yet.
-    pub state: PathBuf,
+    /// Where state is kept; may not exist yet.
+    pub places: state::Places,
     /// Where to listen for control; `None` takes a free loopback port.
     pub control: Option<SocketAddr>,
     /// Whether scripts read the output (`-o json`).
@@ -110,7 +111,7 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
         Command::Run(run) => (programs.run)(run_options(&global, run)?),
         Command::Quickstart(quickstart) => (programs.quickstart)(QuickstartOptions {
             devices: quickstart.devices,
-            state: state::folder(&global)?,
+            places: state::Places::of(&global),
             control: listen_address(&global)?,
             json: is_json(&global),
         }),
@@ -135,7 +136,7 @@ fn run_options(global: &Global, run: args::Run) -> Result<RunOptions, Failure> {
     Ok(RunOptions {
         config: run.config,
         nodes: run.nodes,
-        state: state::folder(global)?,
+        places: state::Places::of(global),
         control: listen_address(global)?,
         control_beyond_loopback: run.allow_remote_control,
         json: is_json(global),

@@ -1,17 +1,20 @@
-//! `tandem node stop|kill|start`: one command to one node of the running process.
+//! `tandem node list|stop|kill|start`: the nodes, and one command to one of the running process.
 
 use super::args::Node;
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::Out;
-use tandem_model::admin::{NodeCommand, NodeDone};
+use super::status::node_table;
+use serde_json::json;
+use tandem_model::admin::{API, NodeCommand, NodeDone, Status};
 
-/// Commands a node and prints what became of it.
+/// Lists the nodes, or commands one and prints what became of it.
 ///
 /// # Errors
 /// When nobody answers, the node refuses, or the output cannot be written.
 pub fn command(client: &Client, command: &Node, out: &mut Out<'_>) -> Result<(), Failure> {
     let (name, command) = match command {
+        Node::List => return list(client, out),
         Node::Stop { name } => (name, NodeCommand::Stop),
         Node::Kill { name } => (name, NodeCommand::Kill),
         Node::Start { name } => (name, NodeCommand::Start),
@@ -21,10 +24,22 @@ pub fn command(client: &Client, command: &Node, out: &mut Out<'_>) -> Result<(),
         return out.json(&answer.raw);
     }
     let done = answer.body;
+    if done.already {
+        let was = if done.command == NodeCommand::Start { "runs" } else { "does not run" };
+        return out.line(&format!("nothing to do: {} {was} ({}, life {})", done.name, done.state, done.incarnation));
+    }
     let verb = match done.command {
         NodeCommand::Stop => "stopped",
         NodeCommand::Kill => "killed",
         NodeCommand::Start => "started",
     };
     out.line(&format!("{} {verb}: {}, life {}", done.name, done.state, done.incarnation))
+}
+
+fn list(client: &Client, out: &mut Out<'_>) -> Result<(), Failure> {
+    let answer = client.get::<Status>("/status")?;
+    if out.is_json() {
+        return out.json(&json!({ "api": API, "nodes": answer.raw.get("nodes") }));
+    }
+    out.table(&node_table(&answer.body.nodes))
 }

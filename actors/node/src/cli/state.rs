@@ -4,6 +4,7 @@
 
 use super::args::Global;
 use super::failure::{Exit, Failure};
+use super::running;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
@@ -16,22 +17,44 @@ use tandem_model::config::FILE_BYTES_MAX;
 /// Largest control or token file that is read, in bytes.
 const SMALL_FILE_MAX: u64 = 64 * 1024;
 
-/// The state folder: `--state`, else `$TANDEM_STATE`, else `$XDG_STATE_HOME/tandem`, else `~/.local/state/tandem`.
-///
-/// # Errors
-/// When none of them is set; then there is no home either.
-pub fn folder(global: &Global) -> Result<PathBuf, Failure> {
-    find_folder(global.state.as_deref(), |name| std::env::var_os(name)).ok_or_else(|| {
-        Failure::new(Exit::Usage, "there is no state folder: HOME is not set").remedy("name one with --state DIR")
-    })
+/// Where state is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// `--state`, else `$TANDEM_STATE`.
+    pub named: Option<PathBuf>,
+    /// `$XDG_STATE_HOME/tandem`, else `~/.local/state/tandem`; `None` without a home.
+    pub usual: Option<PathBuf>,
 }
 
-fn find_folder(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    // The base directory specification has relative paths ignored.
-    let base = || set("XDG_STATE_HOME").filter(|p| p.is_absolute());
-    let home = || set("HOME").map(|h| h.join(".local/state"));
-    given.map(Path::to_path_buf).or_else(|| set("TANDEM_STATE")).or_else(|| Some(base().or_else(home)?.join("tandem")))
+impl Places {
+    /// What arguments and environment say.
+    pub fn of(global: &Global) -> Self {
+        Self::find(global.state.as_deref(), |name| std::env::var_os(name))
+    }
+    fn find(given: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        // The base directory specification has relative paths ignored.
+        let base = || set("XDG_STATE_HOME").filter(|p| p.is_absolute());
+        let home = || set("HOME").map(|h| h.join(".local/state"));
+        Self {
+            named: given.map(Path::to_path_buf).or_else(|| set("TANDEM_STATE")),
+            usual: base().or_else(home).map(|b| b.join("tandem")),
+        }
+    }
+    /// The state folder: the named one, else that of the configuration, else the usual one.
+    ///
+    /// # Errors
+    /// There is none of them.
+    pub fn folder(&self, configured: Option<&Path>) -> Result<PathBuf, Failure> {
+        let found = self.named.as_deref().or(configured).or(self.usual.as_deref());
+        found.map(Path::to_path_buf).ok_or_else(|| {
+            Failure::new(Exit::Usage, "there is no state folder: HOME is not set").remedy("name one with --state DIR")
+        })
+    }
+    /// The Tandems of this user that run now.
+    fn running(&self) -> Vec<running::Pointer> {
+        self.usual.as_deref().map(running::list).unwrap_or_default()
+    }
 }
 
 /// Reads a configuration file.
@@ -69,29 +92,19 @@ pub struct Endpoint {
 /// Finds the control endpoint of a running process.
 ///
 /// # Errors
-/// Exit code 3 with what to do: nothing runs, the token cannot be read, the file is damaged.
+/// Exit code 3 with what to do: nothing runs, the token cannot be read, the file is damaged. 2: several run, and it was not said which.
 pub fn endpoint(global: &Global) -> Result<Endpoint, Failure> {
-    let folder = folder(global)?;
+    endpoint_at(&Places::of(global), global)
+}
+
+fn endpoint_at(places: &Places, global: &Global) -> Result<Endpoint, Failure> {
+    let folder = asked_folder(places, global)?;
     let path = folder.join(CONTROL_FILE);
-    let control = match read(&path, SMALL_FILE_MAX) {
-        Ok(text) => Some(parse(&path, &text)?),
-        Err(e) if e.is_not_found() => None,
-        Err(e) => {
-            return Err(Failure::new(Exit::Unreachable, e.to_string())
-                .remedy("run this as the user that runs Tandem, or name its state folder with --state DIR"));
-        }
-    };
+    let control = control_file(&path)?;
     let address = match (&global.control, &control) {
         (Some(given), _) => given.clone(),
         (None, Some(control)) => control.address.clone(),
-        (None, None) => {
-            return Err(Failure::new(
-                Exit::Unreachable,
-                format!("no Tandem runs here: there is no {}", path.display()),
-            )
-            .remedy("start one with `tandem quickstart` or `tandem run --config FILE`,")
-            .remedy("or say where it is with --state DIR, or with --control ADDRESS and --token-file FILE"));
-        }
+        (None, None) => return Err(nothing_runs(&path, &places.running())),
     };
     let token_file = global.token_file.clone().or_else(|| control.as_ref().map(|c| folder.join(&c.token_file)));
     let token = token(&token_file.unwrap_or_else(|| folder.join(TOKEN_FILE)))?;
@@ -100,6 +113,46 @@ pub fn endpoint(global: &Global) -> Result<Endpoint, Failure> {
         token,
         absent: absent(&path, control.as_ref().filter(|_| global.control.is_none())),
     })
+}
+
+/// The state folder of the Tandem that is meant: the named one, else that of the only one that runs, else the usual one.
+fn asked_folder(places: &Places, global: &Global) -> Result<PathBuf, Failure> {
+    if places.named.is_some() {
+        return places.folder(None);
+    }
+    let running = places.running();
+    if let Some(given) = &global.control {
+        let is_there = |p: &&running::Pointer| {
+            let control = control_file(&p.state.join(CONTROL_FILE)).ok().flatten();
+            control.is_some_and(|c| url(&c.address).ok() == url(given).ok())
+        };
+        return running.iter().find(is_there).map_or_else(|| places.folder(None), |p| Ok(p.state.clone()));
+    }
+    match running.as_slice() {
+        [] => places.folder(None),
+        [one] => Ok(one.state.clone()),
+        several => Err(running::ambiguous(several)),
+    }
+}
+
+fn control_file(path: &Path) -> Result<Option<ControlFile>, Failure> {
+    match read(path, SMALL_FILE_MAX) {
+        Ok(text) => parse(path, &text).map(Some),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(Failure::new(Exit::Unreachable, e.to_string())
+            .remedy("run this as the user that runs Tandem, or name its state folder with --state DIR")),
+    }
+}
+
+fn nothing_runs(path: &Path, elsewhere: &[running::Pointer]) -> Failure {
+    let message = format!("no Tandem runs here: there is no {}", path.display());
+    let failure = Failure::new(Exit::Unreachable, message);
+    if elsewhere.is_empty() {
+        return failure
+            .remedy("start one with `tandem quickstart` or `tandem run --config FILE`,")
+            .remedy("or say where it is with --state DIR, or with --control ADDRESS and --token-file FILE");
+    }
+    running::lines(elsewhere).into_iter().fold(failure.remedy("running elsewhere:"), Failure::remedy)
 }
 
 fn parse(path: &Path, text: &str) -> Result<ControlFile, Failure> {

@@ -22,14 +22,7 @@ fn show(status: &Status, out: &mut Out<'_>) -> Result<(), Failure> {
     let by = or_dash(status.answered_by.as_ref());
     out.line(&format!("cluster {}, configuration {:016x}, answered by {by}", status.cluster, status.config_revision))?;
     out.line("")?;
-    let mut nodes = Table::new(&["NODE", "STATE", "#LIFE", "ROLE", "#REGISTRATIONS", "ADDRESSES"]);
-    for node in &status.nodes {
-        let role = if node.publisher { "publisher" } else { "subscriber" };
-        let counts = [node.incarnation.to_string(), role.to_owned(), node.registrations.to_string()];
-        let name = [node.name.to_string(), node.state.to_string()];
-        nodes.line(tone(node.state), name.into_iter().chain(counts).chain([joined(&node.addresses, " ")]));
-    }
-    out.table(&nodes)?;
+    out.table(&node_table(&status.nodes))?;
     out.line("")?;
     out.table(&group_table(&status.groups))?;
     out.line("")?;
@@ -67,6 +60,18 @@ fn split_view(node: &NodeStatus) -> Option<String> {
         let said = joined(views.iter().map(|(state, by)| format!("{state} by {}", joined(by, ", "))), "; ");
         format!("the nodes do not agree about {}: seen {said}", node.name)
     })
+}
+
+/// The table of nodes, also for `tandem node list`.
+pub fn node_table(nodes: &[NodeStatus]) -> Table {
+    let mut table = Table::new(&["NODE", "STATE", "#LIFE", "ROLE", "#REGISTRATIONS", "ADDRESSES"]);
+    for node in nodes {
+        let role = if node.publisher { "publisher" } else { "subscriber" };
+        let counts = [node.incarnation.to_string(), role.to_owned(), node.registrations.to_string()];
+        let name = [node.name.to_string(), node.state.to_string()];
+        table.line(tone(node.state), name.into_iter().chain(counts).chain([joined(&node.addresses, " ")]));
+    }
+    table
 }
 
 /// The table of groups, also for `tandem group list`.

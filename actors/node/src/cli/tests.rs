@@ -8,8 +8,8 @@ use tandem_base::{DeviceName, GroupName, Incarnation, Rank, UnixMillis};
 use tandem_console::{Access, Admin, BoxFuture, Listen, Running, serve};
 use tandem_model::admin::{
     AdminError, ByRank, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, ErrorKind,
-    Failback, GroupDetail, GroupStatus, Health, Move, NodeDone, NodeState, NodeStatus, Registrations, Reply, Request,
-    Status,
+    Failback, GroupDetail, GroupStatus, Health, Move, NodeCommand, NodeDone, NodeState, NodeStatus, Registrations,
+    Reply, Request, Status,
 };
 use tandem_model::event::Event;
 
@@ -129,9 +129,13 @@ impl Scripted {
                 examples: vec![device_name(0), device_name(1)],
                 waiting_for: Some("CCM1 is up for 40 s of 120 s".to_owned()),
             }),
-            Request::Node { name, command } if name.as_str() == "CCM1" => {
-                Reply::Node(NodeDone { name, command, state: NodeState::Stopped, incarnation: Incarnation(3) })
-            }
+            Request::Node { name, command } if name.as_str() == "CCM1" => Reply::Node(NodeDone {
+                name,
+                command,
+                state: NodeState::Stopped,
+                incarnation: Incarnation(3),
+                already: command == NodeCommand::Stop,
+            }),
             Request::Node { name, .. } => {
                 return Err(AdminError::unknown("node", name.as_str(), ["CCM1", "CCM2"]).remedy("see `tandem status`"));
             }
@@ -350,7 +354,7 @@ fn a_preview_moves_nobody_and_says_who_would_move() {
         "G1: 2400 devices would move\nFROM  TO    DEVICES\nCCM2  CCM1     2400\n\
          among them: SEP000000, SEP000001\nwaiting for: CCM1 is up for 40 s of 120 s\n"
     );
-    assert!(tandem.prints("failback --group G1").starts_with("G1: 2400 devices are called home\n"));
+    assert!(tandem.prints("failback --group G1").starts_with("G1: 2400 devices will be called home\n"));
     let asked = tandem.admin.asked.lock().unwrap().clone();
     assert_eq!(asked[0], Request::Failback { group: group_name(), preview: true });
     assert_eq!(asked[1], Request::Failback { group: group_name(), preview: false });
@@ -360,6 +364,7 @@ fn a_preview_moves_nobody_and_says_who_would_move() {
 fn a_node_is_commanded_and_an_unknown_one_is_refused_with_the_nearest() {
     let tandem = Tandem::start("node", 0);
     assert_eq!(tandem.prints("node kill CCM1"), "CCM1 killed: stopped, life 3\n");
+    assert_eq!(tandem.prints("node stop CCM1"), "nothing to do: CCM1 does not run (stopped, life 3)\n");
     let (_, _, refused) = tandem.tandem("node stop CMC2");
     let refused = refused.unwrap_err();
     assert_eq!(refused.exit, Exit::Failed);

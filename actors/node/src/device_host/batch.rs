@@ -85,6 +85,8 @@ impl Datagrams for DeviceHost {
         }
         self.begin_turn();
         self.serve_all(now, batch.iter(), out);
+        // Before the answers leave: who has one finds it counted.
+        self.metrics.hand_on();
         self.flush_rows(now, false);
     }
     fn turn(&mut self, now: Time, out: &mut Outbox) {
@@ -111,11 +113,12 @@ impl Handler<Stream> for DeviceHost {
         match m.0 {
             StreamEvent::Messages { peer, messages } => {
                 // The loop's outbox is not at hand: answers wait for the turn that follows each message.
-                let mut out = std::mem::take(&mut self.stream_out);
+                let mut out = self.stream_out.take().unwrap_or_default();
                 self.serve_all(now, messages.iter().map(|bytes| (&bytes[..], peer)), &mut out);
                 out.drain(|peer, bytes| self.edge.send_later(peer, bytes));
-                self.stream_out = out;
+                self.stream_out = Some(out);
             }
+            StreamEvent::Unreadable { peer, head, error } => self.last_word(peer, &head, error),
             StreamEvent::Closed { peer, .. } => {
                 if let Flow::Stream(id) = peer.flow {
                     self.connection_closed(now, id);

@@ -25,6 +25,7 @@ use crate::edge::sip::Edge;
 use crate::journal::{Fact, Journal};
 use crate::locator::{DeviceIndex, Locator};
 use crate::observe::{Happened, HostMetrics};
+use crate::tree::Shared;
 use actix::{Actor, Context, Supervised};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,18 +45,8 @@ pub const DEVICES_MAX: usize = 2_000_000;
 
 /// What a device host is given at its start.
 pub struct Parts {
-    /// This life of this node.
-    pub me: NodeLife,
-    /// Its index in the directory.
-    pub index: u16,
-    /// The configuration.
-    pub directory: Arc<Directory>,
-    /// Where devices are.
-    pub locator: Arc<Locator>,
-    /// What happened.
-    pub journal: Arc<Journal>,
-    /// The time.
-    pub clock: Clock,
+    /// What it has in common with the other actors of its node.
+    pub shared: Shared,
     /// Dice.
     pub random: Random,
     /// The SIP side: secrets, sockets' addresses, transactions.
@@ -75,8 +66,8 @@ pub struct DeviceHost {
     pub(crate) me: NodeLife,
     pub(crate) index: u16,
     pub(crate) wire: Option<Wire>,
-    /// Answers to stream messages, kept so that none is allocated per message.
-    pub(crate) stream_out: Outbox,
+    /// Answers to stream messages, kept so that none is allocated per message; taken out while it is used.
+    pub(crate) stream_out: Option<Box<Outbox>>,
     /// Devices by stream connection: few per connection.
     pub(crate) on_stream: BTreeSet<(u32, u32)>,
     pub(crate) directory: Arc<Directory>,
@@ -128,8 +119,8 @@ impl Supervised for DeviceHost {}
 impl DeviceHost {
     /// A host without devices that serves nobody yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { me, index, directory, locator, journal, clock, random, edge, wire, rows_wait, manager, own } =
-            parts;
+        let Parts { shared, random, edge, wire, rows_wait, manager, own } = parts;
+        let Shared { me, index, directory, locator, journal, clock } = shared;
         let now = clock.now();
         let view = Arc::new(ClusterView::first(&me, directory.nodes.iter().cloned(), now));
         let by_group = vec![[0; 3]; directory.groups.len()];
@@ -143,7 +134,7 @@ impl DeviceHost {
             me,
             index,
             wire: Some(wire),
-            stream_out: Outbox::new(),
+            stream_out: None,
             on_stream: BTreeSet::new(),
             directory,
             locator,

@@ -104,12 +104,12 @@ impl Process {
         let waiting_for = plan.waiting_for();
         let moves = plan.moves.iter().map(|m| Move { from: m.from.clone(), to: m.to.clone(), devices: m.devices });
         let moves: Vec<Move> = moves.collect();
-        let examples = self.examples(index, &moves, &group).await;
+        let examples = self.examples(&moves, &group).await;
         Ok(Failback { group, started, would_move: plan.would_move, moves, examples, waiting_for })
     }
 
     /// Some devices that would move.
-    async fn examples(&self, _index: u16, moves: &[Move], group: &GroupName) -> Vec<tandem_base::DeviceName> {
+    async fn examples(&self, moves: &[Move], group: &GroupName) -> Vec<tandem_base::DeviceName> {
         let mut names = Vec::new();
         for way in moves {
             let query = DeviceQuery {
@@ -135,6 +135,8 @@ impl Process {
             let text = format!("{name} is not a node of this process");
             return Err(AdminError::new(ErrorKind::Refused, text).remedy("ask the process that runs it"));
         }
+        let runs = self.running().iter().any(|n| n.me.node == name);
+        let already = runs == (command == NodeCommand::Start);
         let done = match command {
             NodeCommand::Start => self.start(&name).await,
             NodeCommand::Stop => self.stop(&name).await,
@@ -142,7 +144,7 @@ impl Process {
         };
         let incarnation = done.map_err(|e| refused(&e))?;
         let snapshot: Snapshot = self.snapshot().await;
-        Ok(NodeDone { state: self.state_of(&name, &snapshot), name, command, incarnation })
+        Ok(NodeDone { state: self.state_of(&name, &snapshot), name, command, incarnation, already })
     }
 }
 

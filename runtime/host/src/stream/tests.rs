@@ -64,7 +64,7 @@ impl World {
     fn closed(&self) -> Vec<(u32, CloseReason)> {
         let closed = |event: &StreamEvent| match event {
             StreamEvent::Closed { peer, reason } => Some((id(*peer), *reason)),
-            StreamEvent::Messages { .. } => None,
+            _ => None,
         };
         self.events.borrow().iter().filter_map(closed).collect()
     }
@@ -145,6 +145,95 @@ fn bytes_that_are_no_messages_end_the_connection() {
         phone.write_all(b"OPTIONS sip:x SIP/2.0\r\nContent-Length: many\r\n\r\n").await.unwrap();
         assert!(read_to_end(&mut phone).await.is_empty());
         world.until(|w| !w.closed().is_empty()).await;
+        assert_eq!(world.closed()[0].1, CloseReason::Malformed);
+    });
+}
+
+/// A request whose end nobody can know.
+const UNREADABLE: &[u8] =
+    b"OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKx\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:a>\r\n\
+    Call-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+impl World {
+    fn unreadable(&self) -> Vec<(u32, FrameError)> {
+        let unreadable = |event: &StreamEvent| match event {
+            StreamEvent::Unreadable { peer, head, error } => {
+                assert_eq!(head, UNREADABLE);
+                Some((id(*peer), *error))
+            }
+            _ => None,
+        };
+        self.events.borrow().iter().filter_map(unreadable).collect()
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_be_cut_gets_its_last_answer_behind_the_others_and_then_its_end() {
+    on_runtime(StreamLimits::default(), |world| async move {
+        let mut phone = TcpStream::connect(world.listen("127.0.0.1:0")).await.unwrap();
+        // More follows than the node will look at: it must neither be taken for messages nor reset the connection.
+        let noise = message("").repeat(1_000);
+        let all = [message("").as_bytes(), UNREADABLE, noise.as_bytes()].concat();
+        phone.write_all(&all).await.unwrap();
+        world.until(|w| !w.unreadable().is_empty()).await;
+        let (from, error) = world.unreadable()[0];
+        assert_eq!((error, world.messages().len()), (FrameError::MissingContentLength, 1));
+        for answer in [&b"first"[..], b"last", b""] {
+            world.connections.send(from, answer).unwrap();
+        }
+        assert_eq!(world.connections.send(from, b"too late"), Err(SendRefused::Closed));
+        let mut answers = Vec::new();
+        phone.read_to_end(&mut answers).await.expect("an end in good order, not a reset");
+        assert_eq!(answers, b"firstlast");
+        assert_eq!(world.connections.len(), 1, "the peer has not ended its side");
+        drop(phone);
+        world.until(|w| !w.closed().is_empty()).await;
+        assert_eq!((world.closed(), world.messages().len()), (vec![(from, CloseReason::Malformed)], 1));
+    });
+}
+
+#[test]
+fn a_connection_that_is_to_end_ends_at_its_deadline_whatever_both_sides_do() {
+    on_runtime(StreamLimits::default(), |world| async move {
+        let mut phone = TcpStream::connect(world.listen("127.0.0.1:0")).await.unwrap();
+        phone.write_all(UNREADABLE).await.unwrap();
+        world.until(|w| !w.unreadable().is_empty()).await;
+        world.connections.sweep(Time::ZERO + LINGER / 2);
+        tokio::task::yield_now().await;
+        assert_eq!(world.connections.len(), 1);
+        world.connections.sweep(Time::ZERO + LINGER + PATIENCE);
+        world.until(|w| w.connections.is_empty()).await;
+        assert!(read_to_end(&mut phone).await.is_empty());
+    });
+}
+
+#[test]
+fn who_floods_a_connection_that_is_to_end_is_cut_off() {
+    on_runtime(StreamLimits::default(), |world| async move {
+        let mut phone = TcpStream::connect(world.listen("127.0.0.1:0")).await.unwrap();
+        phone.write_all(UNREADABLE).await.unwrap();
+        world.until(|w| !w.unreadable().is_empty()).await;
+        let block = vec![b'x'; 64 << 10];
+        while phone.write_all(&block).await.is_ok() {}
+        world.until(|w| w.connections.is_empty()).await;
+        assert_eq!(world.closed()[0].1, CloseReason::Malformed);
+    });
+}
+
+#[test]
+fn a_message_is_as_long_as_the_limits_say_and_no_byte_longer() {
+    let limits = StreamLimits { message_bytes: 2_000, ..StreamLimits::default() };
+    on_runtime(limits, |world| async move {
+        let address = world.listen("127.0.0.1:0");
+        let head = message("").len() + "000".len();
+        let mut phone = TcpStream::connect(address).await.unwrap();
+        phone.write_all(message(&"b".repeat(2_000 - head)).as_bytes()).await.unwrap();
+        world.until(|w| w.messages().len() == 1).await;
+        assert_eq!(world.messages()[0].1.len(), 2_000);
+        let mut phone = TcpStream::connect(address).await.unwrap();
+        phone.write_all(message(&"b".repeat(2_001 - head)).as_bytes()).await.unwrap();
+        assert!(read_to_end(&mut phone).await.is_empty());
+        assert_eq!(world.messages().len(), 1);
         assert_eq!(world.closed()[0].1, CloseReason::Malformed);
     });
 }

@@ -10,6 +10,9 @@ use tandem_base::Time;
 
 /// Silence that counts as death.
 pub const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// A watch that was not called for this long stood still itself, and with it the whole process: stopped, paused with its machine, or short
+/// of processor time. What it finds then proves nothing about any single arbiter.
+const OWN_GAP: Duration = Duration::from_millis(500);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -72,6 +75,10 @@ pub struct Stuck {
 #[derive(Default)]
 pub struct StuckWatch {
     pulses: BTreeMap<String, (Pulse, bool)>,
+    /// The last call.
+    last: Option<Time>,
+    /// Since when it has been called without a gap: nobody's silence is counted from before.
+    awake_since: Time,
 }
 
 impl StuckWatch {
@@ -85,9 +92,13 @@ impl StuckWatch {
     }
     /// Probes all; returns those that have become stuck since the last call. One that goes on and gets stuck again is reported again.
     pub fn check(&mut self, now: Time) -> Vec<Stuck> {
+        if self.last.replace(now).is_none_or(|last| now.since(last) >= OWN_GAP) {
+            self.awake_since = now;
+        }
+        let awake = now.since(self.awake_since);
         let mut found = Vec::new();
         for (name, (pulse, reported)) in &mut self.pulses {
-            let silence = pulse.silence(now);
+            let silence = pulse.silence(now).min(awake);
             let stuck = silence >= STUCK_AFTER;
             if stuck && !*reported {
                 found.push(Stuck { name: name.clone(), silence });

@@ -426,9 +426,10 @@ fn a_flood_from_another_thread_never_goes_over_the_bound() {
     assert!(deepest.load(Ordering::Relaxed) <= BOUND + 1);
 }
 
-#[test]
-fn an_arbiter_that_stands_still_is_reported_once_and_again_after_it_went_on() {
-    type Jobs = std::sync::Mutex<Vec<Box<dyn FnOnce() + Send>>>;
+type Jobs = std::sync::Mutex<Vec<Box<dyn FnOnce() + Send>>>;
+
+/// A watch over one arbiter whose jobs run when the test runs them.
+fn watched() -> (StuckWatch, Arc<Jobs>) {
     let jobs: Arc<Jobs> = Arc::default();
     let queue = Arc::clone(&jobs);
     let pulse = Pulse::new(Time::ZERO, move |job| {
@@ -437,6 +438,12 @@ fn an_arbiter_that_stands_still_is_reported_once_and_again_after_it_went_on() {
     });
     let mut watch = StuckWatch::default();
     watch.watch("CCM1", pulse);
+    (watch, jobs)
+}
+
+#[test]
+fn an_arbiter_that_stands_still_is_reported_once_and_again_after_it_went_on() {
+    let (mut watch, jobs) = watched();
     let run_all = || jobs.lock().unwrap().drain(..).map(|job| job()).count();
     let mut reported = Vec::new();
     for tenth in 0..100_u64 {
@@ -449,6 +456,27 @@ fn an_arbiter_that_stands_still_is_reported_once_and_again_after_it_went_on() {
     assert_eq!(run_all(), 1, "a stuck arbiter is asked once, not every time");
     // Last progress was proven for the questions of 1.9 s and 6.4 s.
     assert_eq!(reported, [(39, "CCM1".to_owned()), (84, "CCM1".to_owned())]);
+}
+
+#[test]
+fn a_process_that_was_stopped_as_a_whole_buries_nobody_and_finds_who_is_stuck_afterwards() {
+    let (mut watch, jobs) = watched();
+    let run_all = || jobs.lock().unwrap().drain(..).for_each(|job| job());
+    let mut at = |from: u64, tenths: u64, lively: bool| {
+        let mut reported = Vec::new();
+        for tenth in from..from + tenths {
+            reported.extend(watch.check(Time::from_millis(tenth * 100)).into_iter().map(|_| tenth));
+            if lively {
+                run_all();
+            }
+        }
+        reported
+    };
+    assert!(at(0, 10, true).is_empty());
+    // Ten minutes later: neither the watch nor anybody else had a turn.
+    assert!(at(6_000, 10, true).is_empty());
+    // Likewise, but this time it does not come to itself: two seconds of its own.
+    assert_eq!(at(12_000, 30, false), [12_020]);
 }
 
 #[test]

@@ -96,6 +96,43 @@ fn the_largest_message_passes_and_memory_is_given_back() {
 }
 
 #[test]
+fn a_smaller_bound_is_exact_for_whole_messages_and_for_header_sections() {
+    let most = 1_024;
+    let of_length = |length: usize| {
+        let head = "OPTIONS sip:a SIP/2.0\r\nl: 0900\r\n\r\n".len();
+        let padding = length - 900 - head - "X: \r\n".len();
+        format!("OPTIONS sip:a SIP/2.0\r\nX: {}\r\nl: 0900\r\n\r\n{}", "x".repeat(padding), "b".repeat(900))
+    };
+    let ended = |stream: &str, size: usize| {
+        let mut framer = Framer::bounded(Side::Server, most);
+        let mut messages = 0;
+        for piece in stream.as_bytes().chunks(size) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let taken = framer.push(rest);
+                assert!(taken > 0 && framer.capacity() <= 4 * most, "it takes bytes, and not too many");
+                rest = &rest[taken..];
+                loop {
+                    match framer.poll() {
+                        Ok(Some(_)) => messages += 1,
+                        Ok(None) => break,
+                        Err(error) => return (messages, Some(error)),
+                    }
+                }
+            }
+        }
+        (messages, None)
+    };
+    let (fits, over) = (of_length(most), of_length(most + 1));
+    let long_head = format!("OPTIONS sip:a SIP/2.0\r\nX: {}", "x".repeat(most));
+    for size in [1, 7, most, 10_000] {
+        assert_eq!(ended(&fits.repeat(3), size), (3, None), "{size}");
+        assert_eq!(ended(&format!("{fits}{over}"), size), (1, Some(FrameError::MessageTooLarge)), "{size}");
+        assert_eq!(ended(&long_head, size), (0, Some(FrameError::HeadTooLarge)), "{size}");
+    }
+}
+
+#[test]
 fn one_byte_at_a_time_is_not_quadratic() {
     // 16 KiB of header, byte by byte: a scan from the start each time would look at 134 million bytes.
     let stream = format!("OPTIONS sip:a SIP/2.0\r\nX: {}\r\nl: 0\r\n\r\n", "x".repeat(MAX_HEAD - 60));

@@ -147,6 +147,12 @@ impl<'a> Via<'a> {
         Some(via)
     }
 
+    /// Whether protocol and sent-by of a value can be read, whatever stands behind them: the way back of a 400.
+    pub fn has_sent_by(value: &[u8]) -> bool {
+        let sent_by = |rest: &[u8]| split_host_port(rest.split(|&b| b == b';').next()?).map(drop);
+        protocol(value).and_then(|(_, rest)| sent_by(rest)).is_some()
+    }
+
     fn read_params(&mut self) -> Option<()> {
         let mut walk = self.params;
         loop {
@@ -207,6 +213,17 @@ mod tests {
 
     fn via(text: &str) -> Via<'_> {
         Via::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_way_back_is_known_although_the_parameters_are_none() {
+        for value in ["SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP a:5061;rport=no", "SIP/7.0/TCP [2001:db8::1] ;x=\""]
+        {
+            assert!(Via::has_sent_by(value.as_bytes()), "{value}");
+        }
+        for value in ["", "SIP/2.0/UDP", "SIP/2.0/UDP ;branch=z9hG4bKx", "192.0.2.15", "SIP/2.0/UDP a:b;x"] {
+            assert!(!Via::has_sent_by(value.as_bytes()), "{value}");
+        }
     }
 
     #[test]

@@ -78,13 +78,16 @@ fn credentials_are_chosen_by_realm() {
 }
 
 #[test]
-fn only_what_its_sender_can_match_is_answerable() {
-    assert!(invite().is_answerable());
-    for (from, to) in
-        [("INVITE", "ACK"), ("Call-ID: c\r\n", ""), ("CSeq: 7 INVITE\r\n", ""), ("SIP/2.0/UDP one", "one")]
-    {
+fn what_has_a_way_back_is_answerable_and_what_its_sender_would_know_again_is_identified() {
+    assert!(invite().is_answerable() && invite().is_identified());
+    for (from, to) in [("INVITE", "ACK"), ("SIP/2.0/UDP one", "one")] {
         let text = INVITE.replace(from, to);
         assert!(!Message::parse(text.as_bytes()).unwrap().is_answerable(), "{from}");
+    }
+    for (from, to) in [("Call-ID: c\r\n", ""), ("CSeq: 7 INVITE\r\n", "")] {
+        let text = INVITE.replace(from, to);
+        let message = Message::parse(text.as_bytes()).unwrap();
+        assert!(message.is_answerable() && !message.is_identified(), "{from}");
     }
     let broken = INVITE.replace("X-Own: 1", "X Own");
     let malformed = Message::parse(broken.as_bytes()).unwrap_err();

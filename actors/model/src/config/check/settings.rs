@@ -46,7 +46,7 @@ pub(super) fn settings(checker: &mut Checker<'_, '_, '_>, s: &Settings) {
     must(!s.tcp_idle.get().is_zero(), "tcp_idle", "connections would close at once", "more than 0");
     must(!s.tcp_write_timeout.get().is_zero(), "tcp_write_timeout", "connections would close at once", "more than 0");
     let small = "messages would not fit";
-    must((1_024..=1 << 20).contains(&s.tcp_message_bytes), "tcp_message_bytes", small, "1024 to 1048576");
+    must((1_024..=65_535).contains(&s.tcp_message_bytes), "tcp_message_bytes", small, "1024 to 65535");
     must(s.tcp_queue_bytes >= s.tcp_message_bytes, "tcp_queue_bytes", small, "at least tcp_message_bytes");
     let (beat, suspect, dead) = (s.heartbeat.get(), s.suspect_after.get(), s.dead_after.get());
     must(beat >= Duration::from_millis(10), "heartbeat", "heartbeats would follow too closely", "\"10ms\" or more");

@@ -10,7 +10,9 @@ fn variables<'a>(set: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsStr
 #[test]
 fn the_state_folder_is_the_first_that_is_named() {
     let all = [("TANDEM_STATE", "/t"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
-    let find = |given: Option<&str>, set: &[(&str, &str)]| find_folder(given.map(Path::new), variables(set));
+    let find = |given: Option<&str>, set: &[(&str, &str)]| {
+        Places::find(given.map(Path::new), variables(set)).folder(None).ok()
+    };
     assert_eq!(find(Some("/given"), &all), Some(PathBuf::from("/given")));
     assert_eq!(find(None, &all), Some(PathBuf::from("/t")));
     assert_eq!(find(None, &all[1..]), Some(PathBuf::from("/x/tandem")));
@@ -20,6 +22,15 @@ fn the_state_folder_is_the_first_that_is_named() {
         find(None, &[("TANDEM_STATE", ""), ("XDG_STATE_HOME", "not/absolute"), ("HOME", "/h")]),
         Some(PathBuf::from("/h/.local/state/tandem"))
     );
+}
+
+#[test]
+fn a_folder_of_the_configuration_comes_behind_what_a_person_says_and_before_the_usual_one() {
+    let all = [("TANDEM_STATE", "/t"), ("XDG_STATE_HOME", "/x")];
+    let folder = |set: &[(&str, &str)]| Places::find(None, variables(set)).folder(Some(Path::new("/c"))).unwrap();
+    assert_eq!(folder(&all), PathBuf::from("/t"));
+    assert_eq!(folder(&all[1..]), PathBuf::from("/c"));
+    assert_eq!(folder(&[]), PathBuf::from("/c"));
 }
 
 /// A state folder of one test, removed at its end.
@@ -80,6 +91,44 @@ fn a_file_left_behind_by_a_crash_is_named_as_such() {
     let text = format!(r#"{{"address":"127.0.0.1:1","token_file":"{TOKEN_FILE}","pid":4294967295}}"#);
     folder.put(CONTROL_FILE, &text);
     assert!(endpoint(&folder.global()).unwrap().absent.contains("left behind by process 4294967295"));
+}
+
+/// A Tandem as commands see it: a pointer in the usual place, a control file in its own.
+fn running(usual: &Folder, own: &Folder, cluster: &str, address: &str) -> tandem_host::hold::Marker {
+    own.put(TOKEN_FILE, &format!("token-of-{cluster}"));
+    own.put(CONTROL_FILE, &format!(r#"{{"address":"{address}","token_file":"{TOKEN_FILE}","pid":1}}"#));
+    let nodes = vec!["CCM1".to_owned()];
+    let pointer = running::Pointer { cluster: cluster.to_owned(), nodes, state: own.0.clone(), pid: 1 };
+    running::leave(&usual.0, &pointer, u64::from(address.bytes().map(u32::from).sum::<u32>())).unwrap()
+}
+
+#[test]
+fn the_only_one_that_runs_is_found_wherever_its_state_is_and_of_several_one_must_be_named() {
+    let (usual, one, two) = (Folder::new("usual"), Folder::new("one"), Folder::new("two"));
+    let places = Places { named: None, usual: Some(usual.0.clone()) };
+    let found = |global: &Global| endpoint_at(&places, global);
+    let first = running(&usual, &one, "lab", "127.0.0.1:7060");
+    assert_eq!(found(&Global::default()).unwrap().token, "token-of-lab");
+    let second = running(&usual, &two, "plant", "127.0.0.1:7061");
+    let failure = found(&Global::default()).err().unwrap();
+    assert_eq!(failure.exit, Exit::Usage);
+    let text = failure.to_string();
+    for told in ["2 Tandems run here", "cluster lab (CCM1)", "cluster plant", &format!("--state {}", two.0.display())] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    let by_address = Global { control: Some("127.0.0.1:7061".to_owned()), ..Global::default() };
+    assert_eq!(found(&by_address).unwrap().token, "token-of-plant");
+    // What is named is meant, also when nothing runs there; then the others are told.
+    let named = Places { named: Some(usual.0.clone()), ..places.clone() };
+    let text = endpoint_at(&named, &Global::default()).err().unwrap().to_string();
+    assert!(
+        text.contains("no Tandem runs here") && text.contains("running elsewhere") && text.contains("plant"),
+        "{text}"
+    );
+    drop(first);
+    assert_eq!(found(&Global::default()).unwrap().token, "token-of-plant");
+    drop(second);
+    assert!(found(&Global::default()).err().unwrap().to_string().contains("tandem quickstart"));
 }
 
 #[test]

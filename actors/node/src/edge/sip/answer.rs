@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use tandem_base::{NodeName, Time, UnixMillis};
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_sip::digest::{Asker, challenge};
+use tandem_sip::response::may_refuse;
 use tandem_sip::{Message, Refusal, Status, Writer, refuse, response_to};
 
 /// Seconds between keepalives that an outbound phone over a stream should send (RFC 5626 section 4.4.1).
@@ -132,11 +133,16 @@ impl DeviceHost {
         self.metrics.responded(status.0);
     }
 
-    /// The answer to a message that could not be read or was refused by validation.
-    pub(super) fn refuse(&mut self, message: &Message<'_>, peer: Peer, refusal: &Refusal, out: &mut Outbox) {
+    /// The answer to a message that could not be read or was refused by validation (docs/decisions/0006).
+    pub(crate) fn refuse(&mut self, message: &Message<'_>, peer: Peer, refusal: &Refusal, out: &mut Outbox) {
         let tag = self.edge.tag(message.call_id());
-        emit(out, peer, |w| refuse(w, message, refusal, SUPPORTED, &tag, peer.addr));
-        self.metrics.responded(refusal.status.0);
+        let mut w = Writer::new(&mut self.edge.scratch);
+        refuse(&mut w, message, refusal, SUPPORTED, &tag, peer.addr);
+        let Some(answer) = w.finish().ok().and_then(|len| self.edge.scratch.get(..len)) else { return };
+        if may_refuse(message, answer.len()) {
+            out.send(answer, peer);
+            self.metrics.responded(refusal.status.0);
+        }
     }
     /// Status line and the headers every answer has.
     pub(super) fn plain(&mut self, request: &Request<'_, '_>, status: Status, out: &mut Outbox) {

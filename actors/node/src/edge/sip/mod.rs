@@ -320,6 +320,10 @@ impl DeviceHost {
         }
         let mut room = [0; 128];
         let aor = read::aor(message, request.facts, &mut room);
+        if aor.is_empty() && method == Method::Register && !request.facts.to.is_sip {
+            self.metrics.unreadable(RefusalReason::To.as_str());
+            return self.refuse(message, request.peer, &RefusalReason::To.into(), out);
+        }
         if method == Method::Register && self.answered_from_slot(request, out) {
             return;
         }
