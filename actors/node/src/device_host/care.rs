@@ -88,6 +88,10 @@ impl Handler<Adopt> for DeviceHost {
             if self.locator.slot(index).is_some() || row.0.transport == Transport::Tcp {
                 continue;
             }
+            // A newer registration elsewhere may have come to be known since the CallManager looked, and could claim nothing here then.
+            if self.locator.elsewhere(index).is_some_and(|known| known.stamp > row.0.stamp) {
+                continue;
+            }
             let Some(device) = self.revived(index, expires_at, &row) else { continue };
             let (pool, rank) = (device.pool, device.rank);
             let Ok(key) = self.devices.insert(device) else { break };
