@@ -26,6 +26,8 @@ mod gate;
 mod groups;
 #[path = "wire/nonces.rs"]
 mod nonces;
+#[path = "wire/overload.rs"]
+mod overload;
 #[path = "wire/phone.rs"]
 mod phone;
 #[path = "wire/poison.rs"]

@@ -35,6 +35,7 @@ use tandem_host::outbox::{Flow, Outbox};
 use tandem_host::random::Random;
 use tandem_host::supervise::Handle;
 use tandem_host::ticker::Waiting;
+use tandem_host::udp_queue::UdpQueues;
 use tandem_model::view::{ClusterView, Service};
 use tandem_rules::admission::{Admission, Overload};
 use tandem_rules::failback::Pace;
@@ -110,6 +111,8 @@ pub struct DeviceHost {
     /// Groups whose return an operator has started.
     pub(crate) asked: BTreeSet<u16>,
     pub(crate) overload: Overload,
+    /// What waits in its UDP sockets; `None` without sockets.
+    pub(crate) queues: Option<UdpQueues>,
     /// Devices in a call, by pool.
     pub(crate) busy: BTreeMap<u16, u64>,
     pub(crate) metrics: HostMetrics,
@@ -166,6 +169,7 @@ impl DeviceHost {
             pace,
             asked: BTreeSet::new(),
             overload: Overload::default(),
+            queues: None,
             busy: BTreeMap::new(),
             home_cursor: 0,
         }
