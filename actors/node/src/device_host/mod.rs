@@ -14,7 +14,7 @@ mod streams;
 pub use batch::{Inject, MemoryWire, Stream, Wire};
 pub use calling_home::{Asked, CallHome, Census, Leave};
 pub use care::{Adopt, ChunkRead, Claim, Claims, HostTick, ReadChunk, Settle, ViewChanged};
-pub use quarantine::Quarantine;
+pub use quarantine::{Case, Heard, Quarantine, Release, Tell};
 pub use rows::Batch;
 
 use crate::call_manager::{CallManager, RowsChanged};
