@@ -82,7 +82,7 @@ enum Resume {
 #[derive(Debug)]
 pub struct Phone {
     profile: Arc<Profile>,
-    /// The list of a 302, in place of the configured one until all of it failed or the phone is called home.
+    /// The list of a 302, in place of the configured one until all of it failed, the phone is called home, or a configured CallManager serves.
     adopted: Option<Box<[SocketAddr]>>,
     /// User, digest user and password one after another.
     text: Box<str>,

@@ -368,6 +368,18 @@ pub struct DeviceDetail {
     pub expires: Option<UnixMillis>,
     /// Why it is where it is, in a bounded word such as `failover`.
     pub last_reason: Option<String>,
+    /// Where and since when it is in quarantine, if it is.
+    #[serde(default)]
+    pub quarantine: Option<InQuarantine>,
+}
+
+/// A device that no node serves because its messages made its actor panic twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InQuarantine {
+    /// The node where it panicked last.
+    pub node: NodeName,
+    /// When that was.
+    pub since: UnixMillis,
 }
 
 /// Why a device is where it is.

@@ -4,12 +4,28 @@
 
 use crate::error::ModelError;
 use serde::{Deserialize, Serialize};
-use tandem_base::{DeviceName, GroupName, NodeName};
+use tandem_base::{DeviceName, GroupName, NodeName, UnixMillis};
 
 /// Version of the words below.
 pub const VERSION: u32 = 1;
 /// Longest encoded signal that is read, in bytes; the cluster engine's own bound is the same.
 pub const BYTES_MAX: usize = 32_768;
+
+/// Cases in one [`Signal::Quarantine`]: with the longest names they fit into [`BYTES_MAX`].
+pub const CASES_MAX: usize = 100;
+
+/// What is known of one device whose messages made its actor panic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineCase {
+    /// Which device.
+    pub device: DeviceName,
+    /// Panics that count; 0 once somebody let it out.
+    pub panics: u8,
+    /// Where the last one was, or where it was let out.
+    pub node: NodeName,
+    /// When. The order of words about a device: whoever knows a later moment moves on from there.
+    pub at: UnixMillis,
+}
 
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +67,11 @@ pub enum Signal {
     DeviceRelease {
         /// Which device.
         device: DeviceName,
+    },
+    /// What the sender knows of devices whose messages made their actor panic. The newest word about each counts.
+    Quarantine {
+        /// At most [`CASES_MAX`] of them.
+        cases: Vec<QuarantineCase>,
     },
     /// A kind of a later version.
     #[serde(other)]
@@ -106,6 +127,20 @@ mod tests {
         let bytes = signal.encode().unwrap();
         assert!(bytes.starts_with(br#"{"v":1,"kind":"failback_count""#), "{}", String::from_utf8_lossy(&bytes));
         assert_eq!(Signal::decode(&bytes), Ok(signal));
+    }
+
+    #[test]
+    fn as_many_cases_as_one_signal_may_have_fit_into_it_with_the_longest_names() {
+        let longest = "x".repeat(64);
+        assert!(DeviceName::new(&format!("{longest}x")).is_err(), "there are longer names");
+        let case = QuarantineCase {
+            device: DeviceName::new(&longest).unwrap(),
+            panics: 2,
+            node: NodeName::new(&longest).unwrap(),
+            at: UnixMillis(1_700_000_000_000),
+        };
+        let signal = Signal::Quarantine { cases: vec![case; CASES_MAX] };
+        assert_eq!(Signal::decode(&signal.encode().unwrap()), Ok(signal));
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub const OVERLOAD_LEAVE: Duration = Duration::from_millis(8);
 /// The delay must stay beyond a threshold this long before it counts.
 pub const OVERLOAD_STEADY: Duration = Duration::from_millis(100);
 
+/// A datagram that did not fit into a socket's buffer waits until its sender repeats it: T1 of RFC 3261.
+pub const LOST_DATAGRAM_WAITS: Duration = Duration::from_millis(500);
+
 /// Longest Retry-After ever given, in seconds: a phone that is told more is as good as sent away.
 pub const RETRY_AFTER_MAX_SECS: u32 = 600;
 
@@ -66,6 +69,7 @@ const _: () = {
     assert!((CALL_HOME_AGAIN_SECS as u64) < CONNECTION_MONITOR.as_secs(), "a lost call home is repeated soon");
     assert!((DRAIN_AGAIN_SECS as u64) < DRAIN.as_secs(), "a draining node repeats itself in time");
     assert!(shorter(OVERLOAD_LEAVE, OVERLOAD_ENTER), "overload has a hysteresis");
+    assert!(shorter(OVERLOAD_ENTER, LOST_DATAGRAM_WAITS), "a socket that overflows is overload");
     assert!(
         TOKEN_RETRY_SECS <= RETRY_AFTER_MAX_SECS && JOINING_RETRY_SECS <= RETRY_AFTER_MAX_SECS,
         "no answer exceeds the limit"

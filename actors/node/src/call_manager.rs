@@ -7,6 +7,9 @@
 mod copies;
 mod membership;
 pub mod queries;
+mod sharing;
+
+pub use sharing::Share;
 
 use crate::counts::Counts;
 use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk};
@@ -18,10 +21,10 @@ use crate::observe::ManagerMetrics;
 use crate::registration::Registration;
 use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tandem_base::{NodeLife, Time};
+use tandem_base::{NodeLife, NodeName, Time};
 use tandem_cluster::link::{Link, LinkEvent};
 use tandem_cluster::{Cluster, Input, NodeState, Output};
 use tandem_host::clock::Clock;
@@ -65,6 +68,8 @@ pub struct CallManager {
     pub(crate) serving: Arc<AtomicBool>,
     pub(crate) host: Option<Handle<DeviceHost>>,
     pub(crate) groups: Vec<Handle<GroupSupervisor>>,
+    /// Peers that were too busy for a signal: they are told at the next tick.
+    pub(crate) untold: BTreeSet<NodeName>,
 }
 
 impl Actor for CallManager {
@@ -97,6 +102,7 @@ impl CallManager {
             serving,
             host: None,
             groups: Vec::new(),
+            untold: BTreeSet::new(),
         }
     }
     /// This life.
@@ -132,7 +138,9 @@ impl CallManager {
             Output::InSync => self.in_sync(now),
             Output::Forgotten { owner, rows } => self.forgotten(&owner, rows),
             Output::Adoptable { clock_ahead_micros, rows, .. } => self.adoptable.push((clock_ahead_micros, rows)),
-            Output::Signal { .. } | Output::Asked { .. } | Output::Answered { .. } | Output::SignalFailed { .. } => {}
+            Output::Signal { payload, .. } => self.signalled(&payload),
+            Output::SignalFailed { to, why, .. } => self.signal_failed(to, why),
+            Output::Asked { .. } | Output::Answered { .. } => {}
             membership => self.member_changed(now, membership),
         }
     }
@@ -209,6 +217,7 @@ impl Handler<Tick> for CallManager {
             self.row_gone(&owner, &row);
         }
         self.metrics.observe(&self.cluster);
+        self.tell_again();
     }
 }
 

@@ -159,10 +159,11 @@ impl Handler<Counted> for GroupSupervisor {
                 self.calling = true;
                 self.note(kind::GROUP_FAILBACK, format!("{name}: {} devices are called home", plan.would_move));
             }
-            let ready = plan.ready.iter().filter_map(|(i, rank)| Some((m.0.get(*i)?.0, *rank))).collect();
-            let most = usize::try_from(plan.most).unwrap_or(usize::MAX);
-            let call = CallHome { group: self.parts.group, ready, most, busy_too: plan.busy_too };
-            let _ = self.parts.host.tell(call);
+            let ready = plan.ready.iter().filter_map(|r| Some((m.0.get(r.pool)?.0, r.rank, r.since))).collect();
+            let (group, most, to) = (self.parts.group, plan.most, self.parts.own.clone());
+            if self.parts.host.tell(CallHome { group, ready, most, busy_too: plan.busy_too, to }).is_err() {
+                self.pace.give_back(most);
+            }
         } else if plan.would_move == 0 && (self.calling || self.asked) {
             if self.calling {
                 self.note(kind::GROUP_HOME, format!("{name}: no device here has to go home any more"));
@@ -171,5 +172,19 @@ impl Handler<Counted> for GroupSupervisor {
             self.asked = false;
             let _ = self.parts.host.tell(Asked { group: self.parts.group, asked: false });
         }
+    }
+}
+
+// --- Unused ----------------------------------------------------------------------------------------------------------
+
+/// So many fewer devices were called home than were allowed: their share of the pace is for others.
+pub struct Unused(pub u32);
+impl Message for Unused {
+    type Result = ();
+}
+impl Handler<Unused> for GroupSupervisor {
+    type Result = ();
+    fn handle(&mut self, m: Unused, _: &mut Context<Self>) {
+        self.pace.give_back(m.0);
     }
 }

@@ -164,6 +164,10 @@ pub struct HostMetrics {
     /// See the metric list.
     pub overload: Gauge,
     /// See the metric list.
+    pub udp_wait: Gauge,
+    /// See the metric list.
+    pub udp_dropped: Counter,
+    /// See the metric list.
     pub panics: Counter,
     /// See the metric list.
     pub quarantined: Gauge,
@@ -197,6 +201,8 @@ impl HostMetrics {
             delayed: counter(&metric::ADMISSION_DELAYED, &[node]),
             backlog: gauge(&metric::ADMISSION_BACKLOG, &[node]),
             overload: gauge(&metric::OVERLOAD_STATE, &[node]),
+            udp_wait: gauge(&metric::UDP_WAIT, &[node]),
+            udp_dropped: counter(&metric::UDP_DROPPED, &[node]),
             panics: counter(&metric::DEVICE_PANICS, &[node]),
             quarantined: gauge(&metric::DEVICES_QUARANTINED, &[node]),
         }
@@ -247,6 +253,7 @@ impl HostMetrics {
         self.registrations.iter().flatten().for_each(|g| g.set(0.0));
         self.backlog.set(0.0);
         self.overload.set(0.0);
+        self.udp_wait.set(0.0);
     }
 }
 

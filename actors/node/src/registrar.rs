@@ -324,18 +324,6 @@ impl DeviceHost {
         self.keep_nonces(wish.device, nonces);
         Answer::Unbound
     }
-
-    /// A handler panicked: the actor is rebuilt from nothing at the device's next REGISTER; the second time the device is kept out.
-    fn panicked(&mut self, now: Time, index: DeviceIndex, slot: u32) {
-        self.metrics.panics.increment(1);
-        if self.devices.get(slot).is_some_and(|d| d.row_hash != 0) {
-            self.remove_device(now, slot, Happened::Contained);
-        }
-        if self.quarantine.panicked(now, index) {
-            self.note(index, Happened::Quarantined, Rank::HOME);
-        }
-        self.show_quarantine();
-    }
 }
 
 fn happened_of(kind: &Kind) -> Happened {

@@ -28,6 +28,8 @@ mod groups;
 mod last_words;
 #[path = "wire/nonces.rs"]
 mod nonces;
+#[path = "wire/overload.rs"]
+mod overload;
 #[path = "wire/phone.rs"]
 mod phone;
 #[path = "wire/poison.rs"]

@@ -7,7 +7,9 @@ use crate::dice;
 use std::time::Duration;
 use tandem_base::Time;
 use tandem_model::config::Settings;
-use tandem_model::timings::{OVERLOAD_ENTER, OVERLOAD_LEAVE, OVERLOAD_STEADY, RETRY_AFTER_MAX_SECS};
+use tandem_model::timings::{
+    LOST_DATAGRAM_WAITS, OVERLOAD_ENTER, OVERLOAD_LEAVE, OVERLOAD_STEADY, RETRY_AFTER_MAX_SECS,
+};
 
 /// May a device register now?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +86,13 @@ impl Admission {
     }
 }
 
-/// Overload of a node, judged by how long messages wait for their actor: on at 20 ms, off below 8 ms, each for a tenth of a second
-/// without a break.
+/// How long a message waits for its actor, by the place where it waits longest: the mailbox, or the sockets in front of it. Of datagrams
+/// that did not fit into a socket (`lost`) the wait is that of their repetition.
+pub fn queue_delay(mailbox: Duration, sockets: Duration, lost: u64) -> Duration {
+    mailbox.max(sockets).max(if lost > 0 { LOST_DATAGRAM_WAITS } else { Duration::ZERO })
+}
+
+/// Overload of a node, judged by [`queue_delay`]: on at 20 ms, off below 8 ms, each for a tenth of a second without a break.
 #[derive(Clone, Debug, Default)]
 pub struct Overload {
     on: bool,

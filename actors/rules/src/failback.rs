@@ -17,7 +17,8 @@ use std::fmt;
 use std::time::Duration;
 use tandem_base::{DevicePoolName, GroupName, NodeName, Rank, Time};
 use tandem_model::config::{Failback, HumanDuration};
-use tandem_model::view::{ClusterView, Sight};
+use tandem_model::timings::CALL_HOME_AGAIN_SECS;
+use tandem_model::view::{ClusterView, NodeView, Service, Sight};
 
 /// Whether devices of one pool may leave a node for a better one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,11 @@ pub enum Wait {
         /// Which.
         node: NodeName,
     },
+    /// A member that is better still is back and fetches its copies: whoever left now would move twice.
+    Joining {
+        /// Which.
+        node: NodeName,
+    },
     /// An operator must start it: the group's policy is manual.
     Operator,
     /// All that is left have a call.
@@ -61,6 +67,7 @@ impl fmt::Display for Wait {
                 write!(f, "{node} must be up and in sync for {} more", HumanDuration(whole))
             }
             Self::Suspect { node } => write!(f, "{node} is silent at this moment"),
+            Self::Joining { node } => write!(f, "{node} is back and fetches its copies"),
             Self::Operator => f.write_str("the group's policy is manual: start it with `tandem failback`"),
             Self::Calls { devices } => write!(f, "the calls of {devices} devices must end"),
         }
@@ -69,7 +76,8 @@ impl fmt::Display for Wait {
 
 /// Whether devices of a pool with this `monitor` duration may leave node `at` now.
 ///
-/// Only the best member in service counts: a device that is called home registers from the top of its list, and would else move twice.
+/// Only the best member in service counts, and nobody leaves for it while a better one still is about to be in service: a device that is
+/// called home registers from the top of its list, and would else move twice.
 pub fn readiness(members: &[NodeName], at: &NodeName, monitor: Duration, view: &ClusterView, now: Time) -> Readiness {
     let Some((rank, node)) = desired(members, view) else { return Readiness::AtBest };
     // Whoever is at a node that is no member (any more) has everything before it.
@@ -77,6 +85,9 @@ pub fn readiness(members: &[NodeName], at: &NodeName, monitor: Duration, view: &
         return Readiness::AtBest;
     }
     let Some(seen) = view.node(node) else { return Readiness::AtBest };
+    if let Some(node) = joining_before(members, node, monitor, view, now) {
+        return Readiness::Wait(Wait::Joining { node: node.clone() });
+    }
     if seen.steady_for(monitor, now) {
         return Readiness::Ready(rank, node.clone());
     }
@@ -86,6 +97,22 @@ pub fn readiness(members: &[NodeName], at: &NodeName, monitor: Duration, view: &
     }
     let left = monitor.saturating_sub(seen.in_service_for(now).unwrap_or_default());
     Readiness::Wait(Wait::Monitor { node, left })
+}
+
+/// The best member before `node` that is back and still fetches its copies. It is waited for no longer than its pool's `monitor` duration:
+/// one that never becomes complete holds nobody.
+fn joining_before<'a>(
+    members: &'a [NodeName],
+    node: &NodeName,
+    monitor: Duration,
+    view: &ClusterView,
+    now: Time,
+) -> Option<&'a NodeName> {
+    members.iter().take_while(|m| *m != node).find(|m| view.node(m).is_some_and(|seen| is_joining(seen, monitor, now)))
+}
+
+fn is_joining(seen: &NodeView, monitor: Duration, now: Time) -> bool {
+    seen.sight == Sight::Up && seen.service == Service::Joining && now.since(seen.since) < monitor
 }
 
 /// One group at the node that may call home.
@@ -110,18 +137,36 @@ pub struct PoolHere<'a> {
     pub name: &'a DevicePoolName,
     /// Its connection monitor duration.
     pub monitor: Duration,
-    /// Its devices here without a call. Those that were called lately may be in it: whoever calls leaves them out
-    /// ([`tandem_model::timings::CALL_HOME_AGAIN_SECS`]) and gives their share of the pace back.
+    /// Its devices here without a call. Those that were called lately may be in it: whoever calls leaves them out ([`may_call`]) and gives
+    /// their share of the pace back.
     pub idle: u64,
     /// Its devices here with a call, likewise.
     pub busy: u64,
 }
 
+/// A pool whose devices may go to a better member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyPool {
+    /// Index into [`GroupHere::pools`].
+    pub pool: usize,
+    /// The better member's rank.
+    pub rank: Rank,
+    /// Since when it is in service.
+    pub since: Time,
+}
+
+/// Whether a device may be called home again that was `called` before, to a home that is in service since `home_since`. A call that the
+/// device did not follow is repeated after a while, but a home that went and came again since is a new reason at once.
+pub fn may_call(called: Option<Time>, home_since: Time, now: Time) -> bool {
+    let again = Duration::from_secs(u64::from(CALL_HOME_AGAIN_SECS));
+    called.is_none_or(|at| at < home_since || now.since(at) >= again)
+}
+
 /// Whom to call home now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailbackPlan {
-    /// Pools whose better member is ready, as indexes into [`GroupHere::pools`], with its rank.
-    pub ready: Vec<(usize, Rank)>,
+    /// Pools whose better member is ready.
+    pub ready: Vec<ReadyPool>,
     /// At most so many devices. Idle ones first.
     pub most: u32,
     /// Whether devices with a call are called too: they go when it has ended. Only when no idle one is left and the policy says so.
@@ -146,9 +191,10 @@ pub fn plan_failback(group: &GroupHere<'_>, view: &ClusterView, now: Time, pace:
     for (index, pool) in group.pools.iter().enumerate() {
         let here = pool.idle.saturating_add(pool.busy);
         match readiness(group.members, &view.me, pool.monitor, view, now) {
-            Readiness::Ready(rank, _) if here > 0 => {
+            Readiness::Ready(rank, node) if here > 0 => {
                 plan.would_move = plan.would_move.saturating_add(here);
-                plan.ready.push((index, rank));
+                let since = view.node(&node).and_then(|n| n.in_service_since).unwrap_or_default();
+                plan.ready.push(ReadyPool { pool: index, rank, since });
                 idle = idle.saturating_add(pool.idle);
                 busy = busy.saturating_add(pool.busy);
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is test code")]
 
 use std::time::Duration;
+use tandem_base::Time;
 use tandem_sim::{Fault, Setup, Sim};
 
 const CCM1: u16 = 0;
@@ -82,4 +83,56 @@ fn a_node_that_is_stopped_sends_its_devices_away_first() {
     let [held, _] = sim.table();
     assert_eq!(held.values().sum::<u32>(), 30, "{held:?}");
     assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// CCM1 and CCM2 are dead, so their devices are at CCM3; both return together. Whoever lives at CCM1 goes there in one step, although
+/// CCM2 answers as well and is often ready a moment earlier.
+#[test]
+fn two_nodes_that_return_together_get_their_devices_back_in_one_step() {
+    for (first, second) in [(CCM1, CCM2), (CCM2, CCM1)] {
+        let mut sim = small();
+        sim.apply(Fault::Crash(CCM1));
+        sim.apply(Fault::Crash(CCM2));
+        run(&mut sim, Duration::from_secs(10));
+        let before = sim.lines().len();
+        sim.apply(Fault::Return(first));
+        run(&mut sim, Duration::from_millis(700));
+        sim.apply(Fault::Return(second));
+        run(&mut sim, Duration::from_secs(40));
+        assert!(sim.is_everybody_home(), "{}", sim.lines().join("\n"));
+        // Every device that has another home than CCM3: 24 of 30.
+        let moves: Vec<_> = sim.lines().iter().skip(before).filter(|l| l.contains("reregister")).cloned().collect();
+        assert_eq!(moves.len(), 24, "{}", moves.join("\n"));
+    }
+}
+
+/// CCM3 is out of reach of its phones; CCM1, which reaches it, calls them home in vain. Then CCM3 dies and returns within reach: that is
+/// a new reason to call, although the call before was less than half a minute ago.
+#[test]
+fn a_call_home_that_led_nowhere_does_not_delay_the_next_return() {
+    let mut setup = Setup::small(1, 30).unwrap();
+    // Phones that do not watch their home come only when they are called.
+    setup.phones.standby_heartbeat = None;
+    let mut sim = Sim::new(setup).unwrap();
+    run(&mut sim, Duration::from_secs(7));
+    sim.apply(Fault::Unplug { node: CCM3, of: 1 });
+    run(&mut sim, Duration::from_secs(9));
+    let called = told(&sim, "Waiting CCM1: Called");
+    assert!(called.len() >= 6, "those of the group with CCM3 and CCM1: {called:?}");
+    sim.apply(Fault::Crash(CCM3));
+    sim.apply(Fault::Plug(CCM3));
+    run(&mut sim, Duration::from_secs(1));
+    sim.apply(Fault::Return(CCM3));
+    run(&mut sim, Duration::from_secs(8));
+    assert!(sim.is_everybody_home(), "{:?}\n{}", sim.table(), sim.lines().join("\n"));
+    assert!(sim.now() < Time::from_secs(7 + 30), "the first calls would be forgotten by now");
+}
+
+/// The seed that showed it: one device was at its backup for 19.6 s after its home was back.
+#[test]
+fn a_call_home_that_led_nowhere_as_a_seed_had_it() {
+    let mut setup = Setup::small(1_332, 30).unwrap();
+    setup.limits.misplaced = Duration::from_secs(18);
+    let outcome = tandem_sim::run(setup, Duration::from_secs(60)).unwrap();
+    assert!(outcome.broken.is_none(), "{:?}\n{}", outcome.broken, outcome.lines.join("\n"));
 }

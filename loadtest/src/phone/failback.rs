@@ -28,21 +28,38 @@ impl Phone {
         self.open.iter().any(|t| matches!(t.kind, Kind::Token | Kind::Move))
     }
 
+    /// Which better CallManager is asked next, and when. One that stands behind another which answers too is left alone until that one has
+    /// had a monitor duration of its own to take the phone: it would move twice when both are back together.
+    fn way_home(&self) -> Option<(u8, Time)> {
+        let mut after = Time::ZERO;
+        let mut next: Option<(u8, Time)> = None;
+        for server in 0..self.server {
+            let at = self.ripe_at(server).max(after);
+            let up_since = self.known(server).up_since;
+            if up_since != Time::FAR {
+                after = after.max(up_since + self.settings().monitor * 2);
+            }
+            if self.idle(server) && next.is_none_or(|(_, soonest)| at < soonest) {
+                next = Some((server, at));
+            }
+        }
+        next
+    }
+
     /// When the next step home is due.
     pub(super) fn home_at(&self) -> Time {
         if self.busy || self.moving() {
             return Time::FAR;
         }
-        (0..self.server).filter(|&s| self.idle(s)).map(|s| self.ripe_at(s)).min().unwrap_or(Time::FAR)
+        self.way_home().map_or(Time::FAR, |(_, at)| at)
     }
 
-    /// Takes that step when it is due: the best CallManager that is ripe is asked.
+    /// Takes that step when it is due.
     pub(super) fn go_home(&mut self, now: Time) {
         if self.busy || self.moving() {
             return;
         }
-        let ripe = (0..self.server).find(|&s| self.idle(s) && self.ripe_at(s) <= now);
-        let Some(server) = ripe else { return };
+        let Some((server, _)) = self.way_home().filter(|(_, at)| *at <= now) else { return };
         if self.settings().asks_token {
             self.counters.tokens_asked = self.counters.tokens_asked.saturating_add(1);
             self.launch(now, Kind::Token, server);

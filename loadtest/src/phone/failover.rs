@@ -101,6 +101,25 @@ impl Phone {
         }
     }
 
+    /// Served at `server` by the list of a 302: from now on the phone also watches its configured CallManagers, best first, so that it comes
+    /// home by its own means. Returns the new position of the serving one.
+    ///
+    /// A list that names the serving one already is enough. Otherwise the configured ones stand before the others, as far as there is room: one
+    /// that would still send the phone away says so to its heartbeat.
+    pub(super) fn watch_own_list(&mut self, server: u8) -> u8 {
+        let (Some(adopted), Some(serving)) = (&self.adopted, self.address(server)) else { return server };
+        let own = self.profile.servers();
+        if own.contains(&serving) {
+            self.use_list(None);
+        } else {
+            let room = MAX_SERVERS.saturating_sub(adopted.len());
+            let others = own.iter().filter(|o| !adopted.contains(o)).take(room);
+            let both: Box<[SocketAddr]> = others.chain(adopted.iter()).copied().collect();
+            self.use_list(Some(both));
+        }
+        self.position(serving).unwrap_or(server)
+    }
+
     /// Another list, `None` for the configured one: what was known of a CallManager that stands in both is its stream only.
     pub(super) fn use_list(&mut self, list: Option<Box<[SocketAddr]>>) {
         let mut old = [None; MAX_SERVERS];

@@ -126,6 +126,7 @@ impl Phone {
             Some(was) if server < was => self.counters.failbacks = self.counters.failbacks.saturating_add(1),
             _ => {}
         }
+        let server = self.watch_own_list(server);
         self.server = server;
         self.was = Some(server);
         self.lost = false;

@@ -51,7 +51,9 @@ metrics! {
     FAILBACK_CALLED, "failback_called_total", Counter, ["node", "group"], "Devices this node called home";
     ADMISSION_DELAYED, "admission_delayed_total", Counter, ["node"], "Registrations told to come back later by the admission pace";
     ADMISSION_BACKLOG, "admission_backlog", Gauge, ["node"], "Registrations told to come back that are still expected";
-    OVERLOAD_STATE, "overload_state", Gauge, ["node"], "Overload judged by queue delay: 0 normal, 1 overloaded";
+    OVERLOAD_STATE, "overload_state", Gauge, ["node"], "Overload judged by the delay of the mailbox and of the UDP sockets: 0 normal, 1 overloaded";
+    UDP_WAIT, "udp_queue_wait_seconds", Gauge, ["node"], "How long a datagram waits in the node's UDP sockets, estimated from what is queued there";
+    UDP_DROPPED, "udp_dropped_total", Counter, ["node"], "Datagrams the kernel dropped because the buffer of a UDP socket was full";
     AUTH_FAILURES, "auth_failures_total", Counter, ["node", "reason"], "Wrong credentials, by reason; a missing credential is a challenge, not a failure";
     SIP_REQUESTS, "sip_requests_total", Counter, ["node", "method", "transport"], "SIP requests received";
     SIP_RESPONSES, "sip_responses_total", Counter, ["node", "class"], "SIP responses sent, by class";

@@ -29,6 +29,15 @@ pub const TX_BATCH: usize = 64;
 /// What is asked for as the kernel's receive buffer: a storm of 20,000 registrations is about 10 MB on its way.
 pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
+/// A socket's receive buffer at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketQueue {
+    /// Bytes that wait, with the kernel's own overhead per datagram.
+    pub bytes: u32,
+    /// Datagrams dropped because it was full, since the socket was opened (modulo 2^32).
+    pub dropped: u32,
+}
+
 /// One UDP socket, non-blocking. Clones are the same socket, so it outlives the actor that reads it.
 #[derive(Clone, Debug)]
 pub struct DatagramSocket {
@@ -84,7 +93,12 @@ impl DatagramSocket {
     /// Datagrams the kernel dropped because the receive buffer was full, since the socket was opened (modulo 2^32); `None` where the kernel does
     /// not tell.
     pub fn kernel_drops(&self) -> Option<u32> {
-        const DROPS: usize = 8; // SK_MEMINFO_DROPS, linux/sock_diag.h
+        self.queue().map(|q| q.dropped)
+    }
+    /// What waits in the receive buffer, and what did not fit; `None` where the kernel does not tell. One system call.
+    pub fn queue(&self) -> Option<SocketQueue> {
+        const WAITING: usize = 0; // SK_MEMINFO_RMEM_ALLOC, linux/sock_diag.h
+        const DROPS: usize = 8; // SK_MEMINFO_DROPS
         let mut values = [0_u32; DROPS + 1];
         let mut length = size_of_val(&values) as libc::socklen_t;
         // SAFETY: the kernel writes at most `length` bytes to an array of that size, both of which live here; any bytes are numbers.
@@ -97,8 +111,9 @@ impl DatagramSocket {
                 &raw mut length,
             )
         };
-        let whole = length as usize == size_of_val(&values);
-        values.last().copied().filter(|_| failed == 0 && whole)
+        let whole = failed == 0 && length as usize == size_of_val(&values);
+        let value = |at: usize| values.get(at).copied().filter(|_| whole);
+        Some(SocketQueue { bytes: value(WAITING)?, dropped: value(DROPS)? })
     }
     fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()

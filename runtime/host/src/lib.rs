@@ -18,5 +18,6 @@ pub mod stream;
 pub mod supervise;
 pub mod ticker;
 pub mod udp_loop;
+pub mod udp_queue;
 
 pub use error::HostError;

@@ -36,6 +36,7 @@ impl CallManager {
             Output::Up { node, incarnation } => {
                 self.sees(now, &node, incarnation, Sight::Up);
                 self.note("node_up", "heard".to_owned(), format!("{node} is up (life {incarnation})"));
+                self.tell_quarantine(&node);
             }
             Output::Suspect { node, incarnation } => {
                 self.sees(now, &node, incarnation, Sight::Suspect);

@@ -7,7 +7,8 @@ use super::client::{Answer, Client, escaped, query};
 use super::failure::Failure;
 use super::output::{Out, Table, Tone, joined, moment, or_dash};
 use tandem_model::admin::{
-    API, DEVICES_PER_PAGE_MAX, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceState, Released,
+    API, DEVICES_PER_PAGE_MAX, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceState, InQuarantine,
+    Released,
 };
 
 /// Does what `tandem device` was asked.
@@ -156,6 +157,11 @@ fn show(detail: &DeviceDetail, out: &mut Out<'_>) -> Result<(), Failure> {
         ("last reason", or_dash(detail.last_reason.as_ref())),
     ] {
         table.line(Tone::Plain, [field.to_owned(), value]);
+    }
+    if let Some(InQuarantine { node, since }) = &detail.quarantine {
+        let value =
+            format!("since {}, after a panic at {node}; let it out: tandem device release", moment(Some(*since)));
+        table.line(Tone::Bad, ["quarantine".to_owned(), format!("{value} {}", device.name)]);
     }
     out.more(&table)
 }

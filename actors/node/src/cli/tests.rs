@@ -103,6 +103,7 @@ impl Scripted {
                 source: Some("10.0.0.1:5060".to_owned()),
                 expires: None,
                 last_reason: Some("failover".to_owned()),
+                quarantine: None,
             }),
             Request::DeviceExplain(name) => Reply::Explanation(DeviceExplanation {
                 name,

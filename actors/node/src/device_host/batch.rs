@@ -10,6 +10,7 @@ use tandem_host::datagram::DatagramSocket;
 use tandem_host::outbox::{Flow, Inbox, Outbox, Peer, Received};
 use tandem_host::stream::{Connections, StreamEvent};
 use tandem_host::udp_loop::{Datagrams, UdpLoop};
+use tandem_host::udp_queue::UdpQueues;
 
 /// How long a node that stood still takes no datagram: enough to empty its sockets, less than a phone's first retransmission.
 const DEAF: Duration = Duration::from_millis(100);
@@ -47,7 +48,9 @@ impl DeviceHost {
     pub(super) fn open_wire(&mut self, ctx: &mut Context<Self>) {
         match self.wire.take() {
             Some(Wire::Sockets { udp, connections }) => {
-                UdpLoop::new(udp, Some(connections), self.clock).spawn(ctx);
+                let udp_loop = UdpLoop::new(udp.clone(), Some(connections), self.clock);
+                self.queues = Some(UdpQueues::new(&udp, udp_loop.counts(), self.clock.now()));
+                udp_loop.spawn(ctx);
             }
             memory => self.wire = memory,
         }

@@ -5,26 +5,29 @@
 
 use super::DeviceHost;
 use crate::device::Device;
-use crate::group_supervisor::{Counted, GroupSupervisor};
+use crate::group_supervisor::{Counted, GroupSupervisor, Unused};
 use actix::{Context, Handler, Message};
-use tandem_base::Rank;
+use tandem_base::{Rank, Time};
 use tandem_host::supervise::Handle;
-use tandem_model::timings::{CALL_HOME_AGAIN_SECS, DRAIN_AGAIN_SECS};
+use tandem_model::timings::DRAIN_AGAIN_SECS;
+use tandem_rules::failback::may_call;
 
 /// Slots looked at per call: bounds the work, not the number of devices called.
 const LOOK_MAX: usize = 4_096;
 
 /// Call devices of a group home.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CallHome {
     /// Which group.
     pub group: u16,
-    /// Best rank that is ready, for each pool of the group that has one: (pool, rank).
-    pub ready: Vec<(u16, Rank)>,
+    /// Best rank that is ready, for each pool of the group that has one: (pool, rank, since when that member is in service).
+    pub ready: Vec<(u16, Rank, Time)>,
     /// At most so many devices.
-    pub most: usize,
+    pub most: u32,
     /// Whether devices in a call are called too (they go after the call; `at-idle` and `automatic` differ here).
     pub busy_too: bool,
+    /// Who asks: it is told how many fewer were called.
+    pub to: Handle<GroupSupervisor>,
 }
 impl Message for CallHome {
     type Result = usize;
@@ -34,13 +37,20 @@ impl Handler<CallHome> for DeviceHost {
     /// Returns how many were called.
     fn handle(&mut self, m: CallHome, _: &mut Context<Self>) -> usize {
         let second = Self::seconds(self.clock.now());
+        // Devices keep whole seconds: so does everything that is compared with them.
+        let whole = |seconds: u32| Time::from_secs(u64::from(seconds));
         let better = |device: &Device| {
+            let called = (device.called_home != 0).then(|| whole(device.called_home));
+            let may = |since: &Time| may_call(called, whole(Self::seconds(*since)), whole(second));
             device.group == m.group
                 && (m.busy_too || !device.busy)
-                && (device.called_home == 0 || second.saturating_sub(device.called_home) >= CALL_HOME_AGAIN_SECS)
-                && m.ready.iter().any(|(pool, rank)| *pool == device.pool && *rank < device.rank)
+                && m.ready.iter().any(|(pool, rank, since)| *pool == device.pool && *rank < device.rank && may(since))
         };
-        let called = self.send_away(better, m.most, second);
+        let called = self.send_away(better, usize::try_from(m.most).unwrap_or(usize::MAX), second);
+        let unused = m.most.saturating_sub(u32::try_from(called).unwrap_or(u32::MAX));
+        if unused > 0 {
+            let _ = m.to.tell(Unused(unused));
+        }
         if let Some(counter) = self.metrics.called_home.get(usize::from(m.group)) {
             counter.increment(called as u64);
         }

@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tandem_base::{NodeLife, NodeName, Rank, Stamp, Time};
 use tandem_host::outbox::{Flow, Peer};
+use tandem_host::udp_queue::UdpQueues;
 use tandem_model::row::{RegisterReason, Transport};
 use tandem_model::view::{ClusterView, Service};
+use tandem_rules::admission::queue_delay;
 use tandem_rules::registration::{self, newer};
 use tandem_sip::nonce::NcWindow;
 
@@ -86,6 +88,10 @@ impl Handler<Adopt> for DeviceHost {
         for (index, expires_at, row) in m.0 {
             // A stream of the earlier life is gone, and so is whatever is registered again already.
             if self.locator.slot(index).is_some() || row.0.transport == Transport::Tcp {
+                continue;
+            }
+            // A newer registration elsewhere may have come to be known since the CallManager looked, and could claim nothing here then.
+            if self.locator.elsewhere(index).is_some_and(|known| known.stamp > row.0.stamp) {
                 continue;
             }
             let Some(device) = self.revived(index, expires_at, &row) else { continue };
@@ -239,15 +245,25 @@ impl Handler<HostTick> for DeviceHost {
         self.turn_wheel(now);
         self.edge.tick(now);
         self.flush_rows(now, false);
-        let overloaded = self.overload.observe(now, self.own.queue_delay());
-        self.admission.set_overloaded(overloaded);
-        self.metrics.overload.set(if overloaded { 1.0 } else { 0.0 });
+        self.judge_overload(now);
         self.metrics.backlog.set(f64::from(self.admission.backlog(now)));
         self.turn_in_memory(now);
     }
 }
 
 impl DeviceHost {
+    /// Newcomers are let in at half the pace while messages wait too long, in the mailbox or in the sockets.
+    fn judge_overload(&mut self, now: Time) {
+        if let Some(wait) = self.queues.as_mut().and_then(|q| q.read(now)) {
+            self.metrics.udp_wait.set(wait.delay.as_secs_f64());
+            self.metrics.udp_dropped.increment(wait.dropped);
+        }
+        let sockets = self.queues.as_ref().map(UdpQueues::last).unwrap_or_default();
+        let delay = queue_delay(self.own.queue_delay(), sockets.delay, sockets.dropped);
+        let overloaded = self.overload.observe(now, delay);
+        self.admission.set_overloaded(overloaded);
+        self.metrics.overload.set(if overloaded { 1.0 } else { 0.0 });
+    }
     /// Lets registrations expire that are due. A refresh wrote only its deadline; the wheel's entry looks when it fires.
     pub(crate) fn turn_wheel(&mut self, now: Time) {
         let second = Self::seconds(now);

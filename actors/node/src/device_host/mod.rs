@@ -14,7 +14,7 @@ mod streams;
 pub use batch::{Inject, MemoryWire, Stream, Wire};
 pub use calling_home::{Asked, CallHome, Census, Leave};
 pub use care::{Adopt, ChunkRead, Claim, Claims, HostTick, ReadChunk, Settle, ViewChanged};
-pub use quarantine::Quarantine;
+pub use quarantine::{Case, Heard, Quarantine, Release, Tell};
 pub use rows::Batch;
 
 use crate::call_manager::{CallManager, RowsChanged};
@@ -36,6 +36,7 @@ use tandem_host::outbox::{Flow, Outbox};
 use tandem_host::random::Random;
 use tandem_host::supervise::Handle;
 use tandem_host::ticker::Waiting;
+use tandem_host::udp_queue::UdpQueues;
 use tandem_model::view::{ClusterView, Service};
 use tandem_rules::admission::{Admission, Overload};
 use tandem_rules::failback::Pace;
@@ -101,6 +102,8 @@ pub struct DeviceHost {
     /// Groups whose return an operator has started.
     pub(crate) asked: BTreeSet<u16>,
     pub(crate) overload: Overload,
+    /// What waits in its UDP sockets; `None` without sockets.
+    pub(crate) queues: Option<UdpQueues>,
     /// Devices in a call, by pool.
     pub(crate) busy: BTreeMap<u16, u64>,
     pub(crate) metrics: HostMetrics,
@@ -157,6 +160,7 @@ impl DeviceHost {
             pace,
             asked: BTreeSet::new(),
             overload: Overload::default(),
+            queues: None,
             busy: BTreeMap::new(),
             home_cursor: 0,
         }

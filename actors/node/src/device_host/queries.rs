@@ -1,6 +1,7 @@
 //! What the console asks a device host: its counts and its devices. Bounded by the question.
 
 use super::DeviceHost;
+use super::quarantine::Case;
 use crate::counts::Counts;
 use crate::locator::DeviceIndex;
 use crate::registration::Registration;
@@ -12,7 +13,7 @@ use tandem_base::{Rank, Stamp};
 pub struct Overview {
     /// Devices by group and rank.
     pub counts: Counts,
-    /// Devices kept out because their messages panicked their actor.
+    /// Devices kept out because their messages panicked their actor, here or elsewhere.
     pub quarantined: usize,
 }
 /// Asks for an [`Overview`].
@@ -32,8 +33,8 @@ impl Handler<Look> for DeviceHost {
 pub struct Hosted {
     /// Its registration here.
     pub row: Option<Registration>,
-    /// Whether it is kept out.
-    pub quarantined: bool,
+    /// Where and since when it is kept out, if it is.
+    pub quarantined: Option<Case>,
     /// Whether it is in a call.
     pub busy: bool,
 }
@@ -78,27 +79,10 @@ impl Handler<TakeStock> for DeviceHost {
     }
 }
 
-/// Lets a device in again that was kept out.
-pub struct Release(pub DeviceIndex);
-impl Message for Release {
-    type Result = bool;
-}
-impl Handler<Release> for DeviceHost {
-    type Result = bool;
-    fn handle(&mut self, m: Release, _: &mut Context<Self>) -> bool {
-        let released = self.quarantine.release(m.0);
-        self.show_quarantine();
-        released
-    }
-}
-
 impl DeviceHost {
     fn hosted(&self, device: DeviceIndex) -> Hosted {
-        let quarantined = self.quarantine.holds(device);
+        let quarantined = self.quarantine.held(device);
         let found = self.locator.slot(device).and_then(|slot| self.devices.get(slot));
         Hosted { row: found.map(|d| self.rows.row(d)), quarantined, busy: found.is_some_and(|d| d.busy) }
-    }
-    pub(crate) fn show_quarantine(&self) {
-        self.metrics.quarantined.set(f64::from(u32::try_from(self.quarantine.len()).unwrap_or(u32::MAX)));
     }
 }

@@ -2,13 +2,15 @@
 
 use super::Process;
 use crate::call_manager::queries::{Copies, Copy};
-use crate::device_host::queries::{Find, Hosted, Release};
+use crate::device_host::queries::{Find, Hosted};
+use crate::device_host::{Case, Release};
 use crate::locator::{Alias, DeviceIndex};
 use crate::registration::Registration;
 use std::collections::BTreeMap;
 use tandem_base::{DeviceName, DirectoryNumber, NodeLife, NodeName, UnixMillis};
 use tandem_model::admin::{
     AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, HISTORY_MAX,
+    InQuarantine,
 };
 use tandem_model::timings::ASK_REMOTE;
 use tandem_rules::placement::{Stay, Subject, explain};
@@ -22,7 +24,8 @@ struct Known {
     owner: Option<NodeLife>,
     row: Option<Registration>,
     orphaned: bool,
-    quarantined: bool,
+    /// Where and since when it is kept out.
+    quarantined: Option<Case>,
     /// Seconds until it expires.
     expires_in: Option<u64>,
 }
@@ -52,7 +55,7 @@ impl Process {
         for node in &running {
             let Ok(hosted) = node.handles.host.ask(Find(devices.to_vec()), ASK_REMOTE).await else { continue };
             for (known, Hosted { row, quarantined, .. }) in found.iter_mut().zip(hosted) {
-                known.quarantined |= quarantined;
+                known.quarantined = known.quarantined.or(quarantined);
                 if let Some(row) = row {
                     known.expires_in = Some(row.0.expires.saturating_sub(now.as_secs()));
                     known.owner = Some(node.me.clone());
@@ -80,7 +83,7 @@ impl Process {
         let pool = self.directory.pools.get(usize::from(self.directory.pool_of(index)?))?;
         let group = self.directory.groups.get(usize::from(pool.group))?;
         let row = known.row.as_ref().map(|r| &r.0);
-        let state = match (known.quarantined, row, known.orphaned) {
+        let state = match (known.quarantined.is_some(), row, known.orphaned) {
             (true, ..) => DeviceState::Quarantined,
             (_, Some(_), false) => DeviceState::Registered,
             (_, Some(_), true) => DeviceState::Orphaned,
@@ -153,7 +156,9 @@ impl Process {
         let entry = self.entry(index, &known).ok_or_else(|| AdminError::unknown("device", name.as_str(), []))?;
         let row = known.row.as_ref().map(|r| &r.0);
         let now = self.clock.unix_millis().0;
+        let kept = |case: Case| Some(InQuarantine { node: self.directory.node(case.node)?.clone(), since: case.at });
         Ok(DeviceDetail {
+            quarantine: known.quarantined.and_then(kept),
             members: self.directory.group_of(index).map(|g| self.directory.members(g)).unwrap_or_default(),
             transport: row.map(|r| r.transport.word().to_owned()),
             source: row.map(|r| r.source.to_string()),
@@ -181,8 +186,11 @@ impl Process {
         });
         let found = explain(&Subject { device: name, group: &group_name, members: &members, stay }, view);
         let mut sentence = found.sentence;
-        if known.quarantined {
-            sentence.push_str("; it is in quarantine because its messages panicked its actor twice");
+        if let Some(case) = known.quarantined {
+            let node = self.directory.node(case.node).map_or("?", NodeName::as_str);
+            let text =
+                format!("; it is in quarantine because its messages panicked its actor twice, the last time at {node}");
+            sentence.push_str(&text);
         }
         Ok(DeviceExplanation {
             name: name.clone(),
@@ -197,7 +205,7 @@ impl Process {
         })
     }
 
-    /// Lets a device out of quarantine, wherever it is in it.
+    /// Lets a device out of quarantine. One node would be enough, its word goes to all; each is asked, so that it holds when this returns.
     pub(super) async fn release(&self, index: DeviceIndex) -> bool {
         let mut released = false;
         for node in self.running() {

@@ -54,7 +54,8 @@ impl Process {
                 overviews.insert(name.clone(), overview);
             }
             if let Ok(Some(own)) = node.handles.host.ask(host::Look, ASK_REMOTE).await {
-                quarantined += own.quarantined as u64;
+                // Every node knows of every device that is kept out.
+                quarantined = quarantined.max(own.quarantined as u64);
                 counts.merge(&own.counts);
             }
         }

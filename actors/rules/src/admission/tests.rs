@@ -133,3 +133,19 @@ fn overload_comes_and_goes_only_after_a_tenth_of_a_second_without_a_break() {
     assert!(!overload.observe(ms(500), delay(0)));
     assert!(!overload.is_on());
 }
+
+#[test]
+fn a_flooded_socket_is_overload_although_the_mailbox_is_quick() {
+    let delay = Duration::from_millis;
+    for (mailbox, sockets, lost, expected) in
+        [(0, 0, 0, 0), (3, 0, 0, 3), (0, 25, 0, 25), (3, 25, 0, 25), (30, 25, 0, 30), (0, 0, 1, 500)]
+    {
+        assert_eq!(queue_delay(delay(mailbox), delay(sockets), lost), delay(expected), "{mailbox} {sockets} {lost}");
+    }
+    let mut overload = Overload::default();
+    let mut see = |at, lost| overload.observe(ms(at), queue_delay(delay(1), delay(0), lost));
+    assert!(!see(0, 7));
+    assert!(see(100, 1), "it has lost datagrams for a tenth of a second");
+    assert!(see(200, 0));
+    assert!(!see(300, 0), "and recovers");
+}

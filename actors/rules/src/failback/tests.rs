@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tandem_base::Incarnation;
 use tandem_model::timings::TOKEN_RETRY_SECS;
+use tandem_model::view::Service;
 
 const MONITOR: Duration = Duration::from_secs(120);
 
@@ -58,6 +59,24 @@ fn nobody_is_called_to_a_second_best_that_would_be_left_again_soon() {
     assert_eq!(readiness(&members, &c, MONITOR, &view, at(120)), monitor("A", 110), "B is ready, but A is back too");
 }
 
+#[test]
+fn a_home_that_is_back_and_fetches_its_copies_is_waited_for_but_not_for_ever() {
+    let (members, c) = (nodes(&["A", "B", "C"]), node("C"));
+    let mut view = view("C", &["A-", "B", "C"]);
+    view.sees(at(100), &node("A"), Incarnation(2), Sight::Up);
+    view.says(at(100), &node("A"), Service::Joining);
+    let ready = |now| readiness(&members, &c, MONITOR, &view, at(now));
+    let joining = Readiness::Wait(Wait::Joining { node: node("A") });
+    assert_eq!(ready(130), joining, "B is ready, and whoever went there would soon go on");
+    assert_eq!(ready(219), joining);
+    assert_eq!(ready(220), Readiness::Ready(Rank::ALL[1], node("B")), "it has had its time");
+    assert_eq!(
+        readiness(&members, &node("B"), MONITOR, &view, at(130)),
+        Readiness::AtBest,
+        "nobody has to leave B yet"
+    );
+}
+
 struct Here {
     policy: Failback,
     asked: bool,
@@ -80,7 +99,10 @@ fn devices_are_called_home_at_the_pace_idle_ones_first() {
     let first = AUTOMATIC.plan(at(130), &mut pace);
     assert_eq!((first.most, first.would_move, first.busy_too), (0, 103, false), "a pace starts empty");
     let second = AUTOMATIC.plan(Time::from_millis(130_100), &mut pace);
-    assert_eq!((second.ready, second.most, second.busy_too), (vec![(0, Rank::HOME)], 5, false));
+    assert_eq!(
+        (second.ready, second.most, second.busy_too),
+        (vec![ReadyPool { pool: 0, rank: Rank::HOME, since: at(0) }], 5, false)
+    );
     let third = AUTOMATIC.plan(at(140), &mut pace);
     assert_eq!(third.most, 25, "a pause does not become a burst");
 }
@@ -94,6 +116,20 @@ fn devices_with_a_call_are_told_last_and_at_idle_not_at_all() {
     let at_idle = busy(Failback::AtIdle).plan(at(130), &mut pace);
     assert_eq!((at_idle.most, at_idle.busy_too, at_idle.would_move), (0, false, 3));
     assert_eq!(at_idle.waits[0].to_string(), "the calls of 3 devices must end");
+}
+
+#[test]
+fn a_call_that_led_nowhere_is_repeated_after_a_while_and_at_once_when_home_has_returned_anew() {
+    for (called, home_since, now, may) in [
+        (None, 0, 100, true),
+        (Some(100), 0, 129, false),
+        (Some(100), 0, 130, true),
+        (Some(100), 100, 110, false),
+        (Some(100), 104, 110, true),
+    ] {
+        let (called, since) = (called.map(at), at(home_since));
+        assert_eq!(may_call(called, since, at(now)), may, "called {called:?}, home since {since}, now {now}");
+    }
 }
 
 #[test]
@@ -144,6 +180,51 @@ fn a_phone_that_asks_may_come_after_the_monitor_duration_and_at_the_pace() {
         "it is better off where it is"
     );
     assert_eq!(token("A", &["A+", "B", "C"], Some("B"), 130, &mut pace), Token::Later(2));
+}
+
+/// Who asks B, is served by C, and has A before it: what A has been, and what B says then.
+#[test]
+fn a_phone_with_a_better_way_home_is_told_to_wait_for_that_one() {
+    let (members, c) = (nodes(&["A", "B", "C"]), life("C"));
+    let asks = |view: &ClusterView, now: u64| {
+        let ask = Ask {
+            members: &members,
+            policy: Failback::Automatic,
+            asked: false,
+            monitor: MONITOR,
+            at: Some(&c),
+            view,
+            random: 0,
+        };
+        grant_token(&ask, at(now), &mut Pace::new(1_000, at(0)))
+    };
+    let back = |since: u64, service| {
+        let mut view = view("B", &["A-", "B", "C"]);
+        view.sees(at(since), &node("A"), Incarnation(2), Sight::Up);
+        view.says(at(since), &node("A"), service);
+        view
+    };
+    let counting = back(100, Service::InService);
+    for (now, said) in [
+        (119, Token::Later(1)),                // B itself is not ready
+        (120, Token::Later(TOKEN_RETRY_SECS)), // A needs 100 s more; nobody is told more than the usual time
+        (200, Token::Later(20)),               // A needs 20 s more
+        (220, Token::Later(TOKEN_RETRY_SECS)), // A is ready: the phone asks there
+        (330, Token::Later(10)),
+        (340, Token::Come), // whoever is not at A by now does not reach it
+    ] {
+        assert_eq!(asks(&counting, now), said, "A in service for {} s", now.saturating_sub(100));
+    }
+    assert_eq!(asks(&back(100, Service::Joining), 150), Token::Later(TOKEN_RETRY_SECS));
+    assert_eq!(asks(&back(100, Service::Joining), 220), Token::Come, "it never becomes complete");
+    assert_eq!(asks(&back(100, Service::Draining), 150), Token::Come);
+    assert_eq!(asks(&view("B", &["A-", "B", "C"]), 150), Token::Come);
+    // A flap begins A's time anew; while it is down B is the best there is.
+    let mut flapping = back(100, Service::InService);
+    flapping.sees(at(200), &node("A"), Incarnation(2), Sight::Down);
+    assert_eq!(asks(&flapping, 201), Token::Come);
+    flapping.sees(at(210), &node("A"), Incarnation(2), Sight::Up);
+    assert_eq!(asks(&flapping, 290), Token::Later(40));
 }
 
 #[test]

@@ -346,8 +346,8 @@ impl World {
         let (plan, pools) = self.plan(me, group, true);
         let here = Some(self.life(me));
         let mut most = u64::from(plan.most);
-        for (index, rank) in &plan.ready {
-            let pool = pools[*index];
+        for ready in &plan.ready {
+            let (pool, rank) = (pools[ready.pool], ready.rank);
             let there = self.pools[pool].at.get(&here).copied().unwrap_or_default();
             let home = self.groups[group].members[rank.position()].clone();
             // A device with a call that is told to go does so when the call has ended: `calls_end` makes it idle.

@@ -171,6 +171,61 @@ fn of_two_that_are_ripe_at_once_the_better_one_is_chosen() {
 }
 
 #[test]
+fn of_two_that_return_together_the_better_one_is_waited_for_although_the_other_is_ripe_first() {
+    let mut world = World::new(3, watchful(), 1);
+    world.registrars[0].life = Life::Closed;
+    world.registrars[1].life = Life::Closed;
+    world.give(PhoneInput::Start);
+    world.registrars[1].life = Life::Up;
+    world.run(secs(100));
+    world.registrars[0].life = Life::Up;
+    world.run(secs(100));
+    assert_eq!(
+        (world.phone.rank(), world.count(1, Ask::Token)),
+        (Rank::new(3), 0),
+        "the second is ripe, the first nearly"
+    );
+    world.run(secs(100));
+    assert_eq!((world.phone.rank(), world.phone.counters().failbacks), (Some(Rank::HOME), 1));
+}
+
+#[test]
+fn a_better_one_that_never_lets_the_phone_in_is_not_waited_for_for_ever() {
+    let mut world = World::new(3, watchful(), 1);
+    world.registrars[0].life = Life::Closed;
+    world.registrars[1].life = Life::Closed;
+    world.give(PhoneInput::Start);
+    world.registrars.iter_mut().for_each(|r| r.life = Life::Up);
+    world.registrars[0].always.insert(Ask::Token, "503 Later\r\nRetry-After: 60\r\n".into());
+    world.run(secs(200));
+    assert_eq!((world.phone.rank(), world.count(1, Ask::Token)), (Rank::new(3), 0));
+    world.run(secs(120));
+    assert_eq!(world.phone.rank(), Rank::new(2), "it has had its time");
+    world.registrars[0].always.clear();
+    world.run(secs(200));
+    assert_eq!(world.phone.rank(), Some(Rank::HOME));
+}
+
+/// A node that is being stopped sends its phones to the others of their group with a 302.
+#[test]
+fn a_phone_that_was_sent_away_comes_home_by_its_own_means() {
+    for configured in [3, 1] {
+        let mut world = World::registered(configured, watchful(), 1);
+        let away = "302 Elsewhere\r\nContact: <sip:127.0.0.2:5060>, <sip:127.0.0.3:5060>\r\n";
+        world.registrars[0].always.insert(Ask::Register, away.into());
+        world.registrars[0].always.insert(Ask::Beat, away.into());
+        world.run(secs(260));
+        assert_eq!((world.phone.registered_at(), world.phone.rank()), (Some(address(1)), Rank::new(2)));
+        assert!(world.count(0, Ask::Beat) >= 3 && world.count(0, Ask::Token) == 0, "{:?}", world.asked());
+        world.registrars[0].always.clear();
+        world.run(secs(300));
+        assert_eq!((world.phone.registered_at(), world.phone.rank()), (Some(address(0)), Some(Rank::HOME)));
+        assert_eq!(world.phone.list().len(), configured, "its own list");
+        assert_eq!(world.count(0, Ask::Token), 1);
+    }
+}
+
+#[test]
 fn a_busy_phone_waits_for_the_end_of_its_call() {
     let mut world = displaced(watchful());
     world.registrars[0].life = Life::Up;
