@@ -16,13 +16,16 @@ pub(crate) struct Feeds<'a> {
     feeds: u32,
     /// The last byte of the last block was a CR.
     carry: u32,
-    suspect: bool,
+    /// Bytes that are set where any block so far had a byte to look at.
+    odd: u8x16,
+    /// Bits that are set where any block so far had a CR without its LF, or the other way round.
+    alone: u32,
 }
 
 impl<'a> Feeds<'a> {
     /// From this offset on.
     pub(crate) const fn from(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, next: at, feeds: 0, carry: 0, suspect: false }
+        Self { bytes, next: at, feeds: 0, carry: 0, odd: u8x16::new([0; BLOCK]), alone: 0 }
     }
 
     /// The offset of the next one.
@@ -37,8 +40,8 @@ impl<'a> Feeds<'a> {
     }
 
     /// Whether any block so far had a byte below space that is not part of a CR LF (a tab too), or a DEL.
-    pub(crate) const fn suspect(&self) -> bool {
-        self.suspect
+    pub(crate) fn suspect(&self) -> bool {
+        self.alone != 0 || self.odd.any()
     }
 
     #[inline]
@@ -56,9 +59,9 @@ impl<'a> Feeds<'a> {
         let is = |b: u8| v.simd_eq(u8x16::splat(b));
         let (feeds, returns) = (is(b'\n'), is(b'\r'));
         let low = v.min(u8x16::splat(0x1f)).simd_eq(v);
-        let odd = (low & !(feeds | returns)) | is(0x7f);
+        self.odd |= (low & !(feeds | returns)) | is(0x7f);
         let (feeds, returns) = (feeds.to_bitmask(), returns.to_bitmask());
-        self.suspect |= odd.any() | ((returns << 1 | self.carry) & 0xffff != feeds);
+        self.alone |= ((returns << 1 | self.carry) & 0xffff) ^ feeds;
         self.next += BLOCK;
         self.feeds = feeds;
         self.carry = returns >> 15;
