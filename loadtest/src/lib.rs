@@ -12,7 +12,8 @@ pub mod plan;
 pub use error::Error;
 pub use fleet::{Fleet, FleetHandle, FleetStats};
 pub use phone::{
-    Change, Counters, Identity, Phone, PhoneInput, PhoneOutput, PhoneSettings, Profile, Status, Transport, Why,
+    Change, Counters, Exchange, Identity, Operation, Outcome, Phone, PhoneInput, PhoneOutput, PhoneSettings, Profile,
+    Status, Transport, Why,
 };
 pub use plan::{FleetConfig, PhoneGroup, Source};
 
