@@ -1,0 +1,21 @@
+//! What a run reports: one document, [`Summary`], that every form is made of.
+//!
+//! A run fills a [`Summary`]; what people and programs read is drawn from it and from nothing else, so the JSON document, the page
+//! and the terminal can never disagree. It must never measure, judge or soften: a verdict comes in as it is and goes out as it is,
+//! what was not measured is shown as not measured.
+
+pub mod distribution;
+pub mod instant;
+pub mod series;
+pub mod summary;
+
+pub use distribution::{Bucket, Distribution};
+pub use instant::Instant;
+pub use series::{Marker, MarkerKind, Point, Series};
+pub use summary::{
+    Behaviour, Devices, Failover, FailoverKind, Failure, Generator, Latency, Reconciled, Registrations, Summary,
+    Target, TargetNode, Threshold, Verdict,
+};
+
+/// Version of the document: grows when a field changes its meaning or goes away, not when one is added.
+pub const SCHEMA: u32 = 1;
