@@ -48,6 +48,10 @@ pub struct Incident {
     pub moved_after: Spread,
     /// How long each was not served: from the death to the registration elsewhere; for a return the gap while moving.
     pub outage: Spread,
+    /// Where those that moved went.
+    pub landed: BTreeMap<SocketAddr, u32>,
+    /// Refreshes of phones that it does not concern, until the last one concerned had moved.
+    pub survivors: Spread,
     /// The first registration at a new place.
     pub first: Option<Time>,
     /// The last one.
@@ -76,6 +80,8 @@ impl Incident {
             moved_again: 0,
             moved_after: Spread::new(),
             outage: Spread::new(),
+            landed: BTreeMap::new(),
+            survivors: Spread::new(),
             first: None,
             last: None,
             per_second: BTreeMap::new(),
@@ -188,7 +194,16 @@ impl Watch {
 
     /// An operation of a phone is over.
     pub(super) fn over(&mut self, number: u32, exchange: &Exchange) {
+        let latest = self.incidents.len();
         let Some(mark) = self.marks.get_mut(slot(number)) else { return };
+        if slot(mark.incident) != latest
+            && exchange.operation == crate::Operation::Refresh
+            && matches!(exchange.outcome, Outcome::Answered(200..300))
+            && let Some(last) = self.incidents.last_mut().filter(|i| i.open() > 0)
+        {
+            last.survivors.add(exchange.at.since(exchange.begun));
+            last.changed = true;
+        }
         if mark.settled {
             return;
         }
@@ -252,6 +267,7 @@ fn settle(incident: &mut Incident, mark: &mut Mark, at: Time, server: SocketAddr
         Cause::Return if gap == Time::ZERO => Duration::ZERO,
         Cause::Return => at.since(gap),
     });
+    *incident.landed.entry(server).or_default() += 1;
     incident.first.get_or_insert(at);
     incident.last = Some(at);
     *incident.per_second.entry(at.since(incident.at).as_secs()).or_default() += 1;

@@ -10,6 +10,11 @@ use tokio::io::unix::AsyncFd;
 
 use crate::Error;
 
+#[expect(deprecated, reason = "its successor is unsafe for descriptors in general; a timer that we own stays open and the same")]
+fn register(timer: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(timer, Interest::READABLE)
+}
+
 /// One timer of the kernel in the runtime's epoll.
 pub(super) struct Sleeper(AsyncFd<OwnedFd>);
 
@@ -19,7 +24,7 @@ impl Sleeper {
         let failed = |source| Error::Io { what: "cannot make a timer for the phones' thread".into(), source };
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).map_err(|e| failed(e.into()))?;
-        Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE).map_err(failed)?))
+        register(timer).map(Self).map_err(failed)
     }
 
     /// Returns after `wait`. Safe to drop half-way.

@@ -71,6 +71,11 @@ impl Spread {
         if self.count() == 0 { Duration::ZERO } else { Duration::from_micros(self.0.min()) }
     }
 
+    /// Every value that was recorded, in milliseconds, and how often.
+    pub fn counts_ms(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        self.0.iter_recorded().map(|v| (v.value_iterated_to() as f64 / 1e3, v.count_at_value()))
+    }
+
     /// The mean.
     pub fn mean(&self) -> Duration {
         Duration::from_secs_f64((self.0.mean() / 1e6).max(0.0))
