@@ -143,7 +143,19 @@ impl FleetHandle {
     /// The CallManager `node`, listening at `servers`, dies or returns at `at`, about now: what becomes of the phones that this concerns is
     /// shown in [`FleetHandle::incidents`]. It only watches: nobody is killed here, and no phone is told.
     pub fn incident(&self, cause: Cause, node: &str, servers: &[SocketAddr], at: Time) -> bool {
+        if cause == Cause::Death {
+            let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+            record.dead.extend(servers.iter().map(|s| (*s, (at, Time::FAR))));
+        }
         self.orders.try_send(Order::Incident(cause, node.to_owned(), servers.to_vec(), at)).is_ok()
+    }
+
+    /// A CallManager that died serves again: silence after `at` is a failure.
+    pub fn excuse_until(&self, server: SocketAddr, at: Time) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, until)) = record.dead.get_mut(&server) {
+            *until = at;
+        }
     }
 
     /// Power fails for all phones: they forget everything and tell nobody. A schedule switches them on again.

@@ -8,6 +8,7 @@ mod error;
 pub mod fleet;
 pub mod phone;
 pub mod plan;
+pub mod program;
 pub mod report;
 
 pub use error::Error;

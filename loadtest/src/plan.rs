@@ -136,7 +136,9 @@ impl FleetConfig {
         let per_group = |g: &PhoneGroup| match (g.settings.transport, g.source) {
             (Transport::Tcp, _) => g.phones.len().saturating_mul(g.streams_per_phone()),
             (Transport::Udp, Source::OnePerPhone) => g.phones.len(),
-            (Transport::Udp, Source::Shared { per_socket } | Source::Spread { per_socket, .. }) => g.phones.len().div_ceil(per_socket.max(1)),
+            (Transport::Udp, Source::Shared { per_socket } | Source::Spread { per_socket, .. }) => {
+                g.phones.len().div_ceil(per_socket.max(1))
+            }
         };
         self.groups.iter().map(per_group).sum()
     }
@@ -192,7 +194,9 @@ impl PhoneGroup {
             return Err(Error::Plan { what });
         }
         match self.source {
-            Source::OnePerPhone | Source::Spread { .. } if v6 > 0 => Err(Error::SourcePerPhone { group: self.name.clone() }),
+            Source::OnePerPhone | Source::Spread { .. } if v6 > 0 => {
+                Err(Error::SourcePerPhone { group: self.name.clone() })
+            }
             Source::Shared { per_socket: 0 } | Source::Spread { per_socket: 0, .. } => {
                 Err(Error::Plan { what: format!("group {:?}: per_socket is 0; use 1 or more", self.name) })
             }

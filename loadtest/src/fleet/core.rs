@@ -13,6 +13,7 @@ use tandem_host::clock::Clock;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use super::Window;
 use super::arrivals::{Arrival, Arrivals, Plan};
 use super::delay::Delayed;
 use super::incident::{Cause, Watch};
@@ -20,7 +21,6 @@ use super::record::Record;
 use super::scout::Scouts;
 use super::stats::{Before, Ledger};
 use super::timers::Timers;
-use super::Window;
 use crate::phone::{Demux, demux};
 use crate::{Change, Error, FleetConfig, Phone, PhoneInput, PhoneOutput, Profile, Status, Transport};
 

@@ -29,10 +29,16 @@ pub struct Tally {
     pub unreachable: u64,
     /// Scheduled and never sent.
     pub skipped: u64,
+    /// Without an answer while the CallManager was dead, which is no failure.
+    pub excused: u64,
 }
 
 impl Tally {
-    fn add(&mut self, exchange: &Exchange) {
+    fn add(&mut self, exchange: &Exchange, excused: bool) {
+        if excused {
+            self.excused += 1;
+            return;
+        }
         match exchange.outcome {
             Outcome::Answered(200..300) => self.good.add(exchange.at.since(exchange.begun)),
             Outcome::Answered(code) => *self.refused.entry(code).or_default() += 1,
@@ -109,6 +115,8 @@ pub struct Record {
     pub rightly_refused: u64,
     /// Registrations of phones that shall be refused.
     pub wrongly_accepted: u64,
+    /// CallManagers that died: from when until when their silence is excused.
+    pub dead: BTreeMap<SocketAddr, (Time, Time)>,
     /// Messages, by CallManager; everything since the start.
     pub traffic: BTreeMap<SocketAddr, Traffic>,
     /// Second by second, since the start.
@@ -128,6 +136,7 @@ impl Default for Record {
             retry_after: Spread::new(),
             rightly_refused: 0,
             wrongly_accepted: 0,
+            dead: BTreeMap::new(),
             traffic: BTreeMap::new(),
             seconds: Vec::new(),
             current: Second::default(),
@@ -149,6 +158,7 @@ impl Record {
             };
         }
         let throttled = exchange.outcome == Outcome::Answered(503);
+        let excused = self.is_excused(exchange);
         if good {
             self.current_spread.add(exchange.at.since(exchange.begun));
             match exchange.operation {
@@ -158,7 +168,7 @@ impl Record {
             }
         } else if throttled {
             self.current.throttled += 1;
-        } else {
+        } else if !excused {
             self.current.failed += 1;
         }
         if exchange.begun < self.measure_from {
@@ -168,7 +178,20 @@ impl Record {
         if let Some(wait) = exchange.retry_after.filter(|_| throttled) {
             self.retry_after.add(wait);
         }
-        self.operations.entry(exchange.operation).or_default().add(exchange);
+        self.operations.entry(exchange.operation).or_default().add(exchange, excused);
+    }
+
+    /// Without an answer, from a CallManager that was dead some time between the beginning and the end; or a refresh of a
+    /// phone that has no CallManager while one is dead.
+    fn is_excused(&self, exchange: &Exchange) -> bool {
+        let overlaps = |(from, until): &(Time, Time)| exchange.at >= *from && exchange.begun <= *until;
+        match exchange.outcome {
+            Outcome::Answered(_) => false,
+            Outcome::NoAnswer | Outcome::Unreachable => {
+                exchange.server.and_then(|s| self.dead.get(&s)).is_some_and(overlaps)
+            }
+            Outcome::Skipped => self.dead.values().any(overlaps),
+        }
     }
 
     /// A phone was registered for the first time since it was meant to be switched on at `wanted`.
@@ -264,6 +287,25 @@ mod tests {
         record.over(&exchange(Operation::Register, Outcome::Answered(200), 1, 1), true);
         assert_eq!((record.rightly_refused, record.wrongly_accepted), (1, 1));
         assert_eq!(record.operations[&Operation::Register].total(), 0);
+    }
+
+    #[test]
+    fn the_silence_of_a_dead_callmanager_is_excused_and_that_of_a_living_one_is_not() {
+        let server: SocketAddr = "127.0.0.1:5061".parse().unwrap();
+        let mut record = Record { measure_from: Time::ZERO, ..Record::default() };
+        record.dead.insert(server, (Time::from_millis(100), Time::from_millis(200)));
+        for (outcome, begun, server) in [
+            (Outcome::NoAnswer, 95, Some(server)),
+            (Outcome::Unreachable, 200, Some(server)),
+            (Outcome::Skipped, 150, None),
+            (Outcome::NoAnswer, 201, Some(server)),
+            (Outcome::NoAnswer, 150, Some("127.0.0.1:5062".parse().unwrap())),
+            (Outcome::Answered(500), 150, Some(server)),
+        ] {
+            record.over(&Exchange { server, ..exchange(Operation::Refresh, outcome, begun, 10) }, false);
+        }
+        let tally = &record.operations[&Operation::Refresh];
+        assert_eq!((tally.excused, tally.no_answer, tally.refused.len()), (3, 2, 1));
     }
 
     #[test]

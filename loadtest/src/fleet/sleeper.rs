@@ -10,7 +10,10 @@ use tokio::io::unix::AsyncFd;
 
 use crate::Error;
 
-#[expect(deprecated, reason = "its successor is unsafe for descriptors in general; a timer that we own stays open and the same")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for descriptors in general; a timer that we own stays open and the same"
+)]
 fn register(timer: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(timer, Interest::READABLE)
 }

@@ -30,7 +30,10 @@ impl fmt::Debug for Spread {
 
 impl Spread {
     /// Without a value.
-    #[expect(clippy::expect_used, reason = "constants: from 1 up, the upper bound more than twice the lower, up to 5 digits")]
+    #[expect(
+        clippy::expect_used,
+        reason = "constants: from 1 up, the upper bound more than twice the lower, up to 5 digits"
+    )]
     pub fn new() -> Self {
         Self(Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS).expect("the bounds are those the crate asks for"))
     }
@@ -101,7 +104,10 @@ mod tests {
     #[test]
     fn nothing_and_extremes_have_figures_too() {
         let mut spread = Spread::new();
-        assert_eq!((spread.quantile(0.99), spread.max(), spread.min()), (Duration::ZERO, Duration::ZERO, Duration::ZERO));
+        assert_eq!(
+            (spread.quantile(0.99), spread.max(), spread.min()),
+            (Duration::ZERO, Duration::ZERO, Duration::ZERO)
+        );
         spread.add(Duration::ZERO);
         spread.add(Duration::from_secs(1_000_000));
         assert_eq!(spread.count(), 2);

@@ -6,9 +6,9 @@
 use std::time::Duration;
 use tandem_base::Time;
 
+use super::Server;
 use super::reply::Reply;
 use super::transaction::{Kind, Past, Transaction};
-use super::Server;
 use super::{Exchange, Operation, Outcome, Phone, PhoneOutput, Resume, Status, Why};
 use crate::MAX_SERVERS;
 

@@ -13,16 +13,15 @@ use super::threshold::Threshold;
 /// See the module.
 #[derive(Debug, Parser)]
 #[command(name = "tandem-loadtest", version, about = help::ABOUT, long_about = help::LONG_ABOUT, after_long_help = help::after())]
-pub struct Cli {
+pub(super) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub preset: Preset,
+    pub(super) preset: Preset,
 }
 
 /// The presets.
 #[derive(Clone, Debug, Subcommand)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub enum Preset {
+pub(super) enum Preset {
     #[command(about = "A ramp: devices are switched on at a steady pace", long_about = help::REGISTER)]
     Register(Box<Common>),
     #[command(about = "Steady state: registrations are refreshed at a steady pace", long_about = help::REFRESH)]
@@ -43,7 +42,7 @@ pub enum Preset {
 
 impl Preset {
     /// Its word.
-    pub const fn word(&self) -> &'static str {
+    pub(super) const fn word(&self) -> &'static str {
         match self {
             Self::Register(_) => "register",
             Self::Refresh(_) => "refresh",
@@ -57,7 +56,7 @@ impl Preset {
     }
 
     /// What all presets have.
-    pub fn common(&self) -> &Common {
+    pub(super) fn common(&self) -> &Common {
         match self {
             Self::Register(common) => common,
             Self::Refresh(o) => &o.common,
@@ -70,7 +69,7 @@ impl Preset {
     }
 
     /// How nodes die and return, for presets in which some do.
-    pub const fn means(&self) -> Option<&Means> {
+    pub(super) const fn means(&self) -> Option<&Means> {
         match self {
             Self::Failover(o) | Self::Failback(o) => Some(&o.means),
             Self::Rolling(o) => Some(&o.means),
@@ -81,220 +80,222 @@ impl Preset {
     }
 }
 
+impl Preset {
+    /// Whether a node dies.
+    pub(super) fn kills(&self) -> bool {
+        match self {
+            Self::Soak(soak) => soak.kill_every.is_some(),
+            other => other.means().is_some(),
+        }
+    }
+}
+
 /// Of all presets.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub(super) struct Common {
     /// The cluster's configuration file: addresses, groups and device credentials are read from it
     #[arg(long, short, value_name = "FILE")]
-    pub config: PathBuf,
+    pub(super) config: PathBuf,
     /// How many devices, in the proportions of the file's pools [default: all of the file]
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub devices: Option<u32>,
+    pub(super) devices: Option<u32>,
     /// Devices switched on per second while the run begins [default: 200 for register, 1000 otherwise]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
-    pub rate: Option<f64>,
+    pub(super) rate: Option<f64>,
     /// Everything random follows from it: the same seed gives the same schedule
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    pub(super) seed: u64,
     /// So long from the beginning of measuring nothing counts yet [default: a tenth of the ramp up to 5s for register, 5s otherwise]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub warm_up: Option<Duration>,
+    pub(super) warm_up: Option<Duration>,
     /// How messages travel
     #[arg(long, value_enum, default_value_t = Carrier::Udp)]
-    pub transport: Carrier,
+    pub(super) transport: Carrier,
     /// Behaviours and their weights: polite, rude (ignores Retry-After), slow (reacts after 700 ms), silent (never answers a request), wrong-password
     #[arg(long, value_name = "WORD=WEIGHT,...", default_value = "polite=1", value_parser = Mix::read)]
-    pub mix: Mix,
+    pub(super) mix: Mix,
     /// Loopback addresses that the UDP sockets take turns on [default: 127.0.0.1 alone]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
-    pub sources: Option<u32>,
+    pub(super) sources: Option<u32>,
     /// Devices behind one UDP socket
     #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..))]
-    pub per_socket: u32,
+    pub(super) per_socket: u32,
     /// Each device has a loopback address and a socket of its own
     #[arg(long, conflicts_with_all = ["sources", "per_socket"])]
-    pub own_address: bool,
+    pub(super) own_address: bool,
     /// Use a node's IPv6 address where it has one
     #[arg(long)]
-    pub ipv6: bool,
+    pub(super) ipv6: bool,
     /// Registration asked for, in seconds [default: 3600 for refresh, 120 otherwise]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub expires: Option<u32>,
+    pub(super) expires: Option<u32>,
     /// A device refreshes at least so often [default: 10s where nodes die, 30s otherwise]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub keepalive: Option<Duration>,
+    pub(super) keepalive: Option<Duration>,
     /// Heartbeat of a device to the nodes that do not serve it, `off` for none [default: 30s, over TCP off]
     #[arg(long, value_name = "TIME", value_parser = optional_time)]
-    pub heartbeat: Option<Heartbeat>,
+    pub(super) heartbeat: Option<Heartbeat>,
     /// No answer for so long means a dead node
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
-    pub patience: Duration,
+    pub(super) patience: Duration,
     /// A device that lost its node waits at random up to so long before it turns to the next
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = humantime::parse_duration)]
-    pub jitter: Duration,
+    pub(super) jitter: Duration,
     /// A wait (all registered, all moved, all home) is given up when nothing has changed for so long [default: 60s, for a return 180s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub stall: Option<Duration>,
+    pub(super) stall: Option<Duration>,
     /// Domain of every address-of-record [default: the cluster's name]
     #[arg(long, value_name = "DOMAIN")]
-    pub domain: Option<String>,
+    pub(super) domain: Option<String>,
     /// Password of devices for which the file has none
     #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
     /// Do not ask the nodes with OPTIONS whether they are there
     #[arg(long)]
-    pub no_probe: bool,
+    pub(super) no_probe: bool,
     /// State folder of the running `tandem` [default: the usual one, if there is a process]
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
     /// Control endpoint of the running `tandem`, host and port
     #[arg(long, value_name = "ADDRESS")]
-    pub control: Option<String>,
+    pub(super) control: Option<String>,
     /// File with the control token
     #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
     /// There is no control endpoint: any registrar; counts are not reconciled
     #[arg(long, conflicts_with_all = ["state", "control", "token_file"])]
-    pub no_control: bool,
+    pub(super) no_control: bool,
     /// What must hold, such as 'outage.p99<2s'; repeatable; `tandem-loadtest --help` lists the names
     #[arg(long, value_name = "DEMAND", value_parser = Threshold::read)]
-    pub threshold: Vec<Threshold>,
+    pub(super) threshold: Vec<Threshold>,
     /// The run is invalid when the generator itself sent later than this (99th percentile)
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
-    pub late_limit: Duration,
+    pub(super) late_limit: Duration,
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub(super) json: Option<PathBuf>,
     /// Write the summary as one self-contained page
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
     /// Only errors and the verdict
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Say what would be done, with the schedule's fingerprint, and end
     #[arg(long)]
-    pub dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// How messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "named after what they are")]
-pub enum Carrier {
+pub(super) enum Carrier {
     Udp,
     Tcp,
 }
 
 /// `refresh`.
 #[derive(Clone, Debug, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Steady {
+pub(super) struct Steady {
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     /// Refreshes per second, by an open-loop schedule [default: each device every keepalive]
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
-    pub refreshes: Option<f64>,
+    pub(super) refreshes: Option<f64>,
     /// How long to measure
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub duration: Duration,
+    pub(super) duration: Duration,
 }
 
 /// `storm`.
 #[derive(Clone, Debug, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Storm {
+pub(super) struct Storm {
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     /// All devices come back within this time [default: 1s, longer for more than 20000 devices]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub within: Option<Duration>,
+    pub(super) within: Option<Duration>,
     /// How long the power is off
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
-    pub dark: Duration,
+    pub(super) dark: Duration,
 }
 
 /// How nodes die and return.
 #[derive(Clone, Debug, Default, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Means {
+pub(super) struct Means {
     /// Kill with this command instead of the control endpoint; {node} is the node's name
     #[arg(long, value_name = "COMMAND")]
-    pub kill_with: Option<String>,
+    pub(super) kill_with: Option<String>,
     /// Bring back with this command instead of the control endpoint; {node} is the node's name
     #[arg(long, value_name = "COMMAND")]
-    pub return_with: Option<String>,
+    pub(super) return_with: Option<String>,
 }
 
 /// `failover` and `failback`.
 #[derive(Clone, Debug, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Kill {
+pub(super) struct Kill {
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     #[command(flatten)]
-    pub means: Means,
+    pub(super) means: Means,
     /// Which node [default: the one that is home to most devices]
     #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
+    pub(super) node: Option<String>,
     /// Seconds between the end of the warm-up and the kill (failover), or between all having moved and the return (failback)
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub at: Duration,
+    pub(super) at: Duration,
     /// Leave a node dead that the run killed [default: it is started again at the end]
     #[arg(long)]
-    pub leave_dead: bool,
+    pub(super) leave_dead: bool,
 }
 
 /// `rolling`.
 #[derive(Clone, Debug, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Rolling {
+pub(super) struct Rolling {
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     #[command(flatten)]
-    pub means: Means,
+    pub(super) means: Means,
     /// How many times each node dies and returns
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub rounds: u32,
+    pub(super) rounds: u32,
     /// Calm between two incidents
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub pause: Duration,
+    pub(super) pause: Duration,
 }
 
 /// `flap`.
 #[derive(Clone, Debug, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Flap {
+pub(super) struct Flap {
     #[command(flatten)]
-    pub kill: Kill,
+    pub(super) kill: Kill,
     /// How long it is dead each time
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
-    pub down: Duration,
+    pub(super) down: Duration,
     /// How long it is alive each time
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub up: Duration,
+    pub(super) up: Duration,
     /// How many times
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub times: u32,
+    pub(super) times: u32,
 }
 
 /// `soak`.
 #[derive(Clone, Debug, Args)]
-#[expect(missing_docs, reason = "each has its help text")]
-pub struct Soak {
+pub(super) struct Soak {
     #[command(flatten)]
-    pub common: Common,
+    pub(super) common: Common,
     #[command(flatten)]
-    pub means: Means,
+    pub(super) means: Means,
     /// How long
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
-    pub duration: Duration,
+    pub(super) duration: Duration,
     /// Kill a node so often, each in turn; it returns half-way to the next
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub kill_every: Option<Duration>,
+    pub(super) kill_every: Option<Duration>,
 }
 
 /// `--heartbeat`: `None` is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heartbeat(pub Option<Duration>);
+pub(super) struct Heartbeat(pub Option<Duration>);
 
 fn optional_time(text: &str) -> Result<Heartbeat, String> {
     if text == "off" {
@@ -333,7 +334,9 @@ mod tests {
         let Preset::Failover(kill) = parse("failover --config f").unwrap().preset else { panic!() };
         assert_eq!((kill.at, kill.node.as_deref(), kill.common.seed), (Duration::from_secs(10), None, 1));
         assert_eq!(kill.common.patience, Duration::from_secs(4));
-        let Preset::Flap(flap) = parse("flap -c f --times 3 --threshold outage.p99<2s").unwrap().preset else { panic!() };
+        let Preset::Flap(flap) = parse("flap -c f --times 3 --threshold outage.p99<2s").unwrap().preset else {
+            panic!()
+        };
         assert_eq!((flap.times, flap.kill.common.threshold.len()), (3, 1));
     }
 

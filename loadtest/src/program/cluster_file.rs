@@ -116,13 +116,13 @@ impl Default for SettingsRow {
 
 /// A CallManager, as a phone knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub(super) struct Node {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Where it listens for SIP over UDP; port 0 when the process chose one.
-    pub udp: SocketAddr,
+    pub(super) udp: SocketAddr,
     /// The same over TCP.
-    pub tcp: SocketAddr,
+    pub(super) tcp: SocketAddr,
 }
 
 /// Phones that differ only in their number, or one alone.
@@ -161,22 +161,22 @@ impl std::fmt::Debug for SeriesRow {
 
 /// A device pool: its phones and their CallManagers, best first.
 #[derive(Debug)]
-pub struct Pool {
+pub(super) struct Pool {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// The CallManagers of its group: places in [`Cluster::nodes`].
-    pub members: Vec<usize>,
+    pub(super) members: Vec<usize>,
     devices: Vec<Devices>,
 }
 
 impl Pool {
     /// How many phones it has.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.devices.iter().map(Devices::count).sum()
     }
 
     /// Its first `count` phones, in the order of the file.
-    pub fn phones(&self, count: u64) -> impl Iterator<Item = Identity> + '_ {
+    pub(super) fn phones(&self, count: u64) -> impl Iterator<Item = Identity> + '_ {
         let all = self.devices.iter().flat_map(|d| (0..d.count()).map(move |n| d.get(n)));
         all.take(usize::try_from(count).unwrap_or(usize::MAX))
     }
@@ -184,17 +184,17 @@ impl Pool {
 
 /// What was read.
 #[derive(Debug)]
-pub struct Cluster {
+pub(super) struct Cluster {
     /// The cluster's name: the domain of every address-of-record.
-    pub name: String,
+    pub(super) name: String,
     /// Its CallManagers, in the order of the file.
-    pub nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     /// Its device pools that have phones, in the order of the file.
-    pub pools: Vec<Pool>,
+    pub(super) pools: Vec<Pool>,
     /// Whether it asks for passwords.
-    pub digest: bool,
+    pub(super) digest: bool,
     /// Devices left out because they are no phones.
-    pub others: u64,
+    pub(super) others: u64,
 }
 
 impl Cluster {
@@ -202,7 +202,7 @@ impl Cluster {
     ///
     /// # Errors
     /// What is wrong in which row, and what would be right.
-    pub fn read(path: &Path, password: Option<&str>, ipv6: bool) -> Result<Self, Failure> {
+    pub(super) fn read(path: &Path, password: Option<&str>, ipv6: bool) -> Result<Self, Failure> {
         let bytes = RealDisk.read(path, FILE_MAX).map_err(|e| {
             Failure::new(e.to_string())
                 .remedy("--config names the cluster's file, such as examples/config/figure-6-2.toml")
@@ -230,13 +230,8 @@ impl Cluster {
             };
             pools.push(Pool { name: pool.name.clone(), members: members.clone(), devices: Vec::new() });
         }
-        let mut cluster = Self {
-            name: document.cluster.name,
-            nodes,
-            pools,
-            digest: document.settings.digest,
-            others: 0,
-        };
+        let mut cluster =
+            Self { name: document.cluster.name, nodes, pools, digest: document.settings.digest, others: 0 };
         for row in document.device {
             cluster.device(row, password)?;
         }
@@ -310,12 +305,12 @@ impl Cluster {
     }
 
     /// Phones of all pools.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.pools.iter().map(Pool::count).sum()
     }
 
     /// How many phones each pool gives when there are `total` in all: in proportion, the largest remainders rounded up.
-    pub fn shares(&self, total: u64) -> Vec<u64> {
+    pub(super) fn shares(&self, total: u64) -> Vec<u64> {
         let all = u128::from(self.count().max(1));
         let exact = |p: &Pool| u128::from(p.count()) * u128::from(total);
         let mut shares: Vec<u64> =
@@ -350,11 +345,7 @@ fn node(row: &NodeRow, ipv6: bool) -> Result<Node, Wrong> {
     let Some(&ip) = best else {
         return Err(Wrong::Row(format!("node {:?} has no address", row.name), "give one such as \"127.0.0.1\"".into()));
     };
-    Ok(Node {
-        name: row.name.clone(),
-        udp: SocketAddr::new(ip, row.sip_udp),
-        tcp: SocketAddr::new(ip, row.sip_tcp),
-    })
+    Ok(Node { name: row.name.clone(), udp: SocketAddr::new(ip, row.sip_udp), tcp: SocketAddr::new(ip, row.sip_tcp) })
 }
 
 fn groups<'d>(document: &'d Document, nodes: &[Node]) -> Result<BTreeMap<&'d str, Vec<usize>>, Wrong> {

@@ -32,42 +32,42 @@ struct ControlFile {
 
 /// How to find it: what the command line said.
 #[derive(Clone, Debug, Default)]
-pub struct Where {
+pub(super) struct Where {
     /// The state folder of the process.
-    pub state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
     /// Host and port.
-    pub address: Option<String>,
+    pub(super) address: Option<String>,
     /// File with the token.
-    pub token_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
 }
 
 /// One node in the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeStatus {
+pub(super) struct NodeStatus {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Such as `in_service`.
-    pub state: String,
+    pub(super) state: String,
     /// Devices it serves.
-    pub registrations: u64,
+    pub(super) registrations: u64,
     /// Where phones reach it, as `transport:host:port`.
-    pub addresses: Vec<String>,
+    pub(super) addresses: Vec<String>,
 }
 
 /// The cluster at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub(super) struct Status {
     /// Its name.
-    pub cluster: String,
+    pub(super) cluster: String,
     /// Its nodes.
-    pub nodes: Vec<NodeStatus>,
+    pub(super) nodes: Vec<NodeStatus>,
     /// Devices registered in the whole cluster.
-    pub registrations: u64,
+    pub(super) registrations: u64,
 }
 
 /// A client.
 #[derive(Clone, Debug)]
-pub struct Control {
+pub(super) struct Control {
     url: String,
     token: String,
     agent: Agent,
@@ -94,7 +94,7 @@ impl Control {
     ///
     /// # Errors
     /// What was named and cannot be used.
-    pub fn find(place: &Where) -> Result<Option<Self>, Failure> {
+    pub(super) fn find(place: &Where) -> Result<Option<Self>, Failure> {
         let asked = place.state.is_some() || place.address.is_some();
         let folder = place.state.clone().or_else(usual_folder);
         let file = folder.as_ref().map(|f| f.join("control.json")).filter(|f| f.exists());
@@ -133,7 +133,7 @@ impl Control {
     }
 
     /// Where it is.
-    pub fn url(&self) -> &str {
+    pub(super) fn url(&self) -> &str {
         &self.url
     }
 
@@ -167,7 +167,7 @@ impl Control {
     ///
     /// # Errors
     /// Why not, in a sentence.
-    pub fn node(&self, name: &str, command: &str) -> Result<(), String> {
+    pub(super) fn node(&self, name: &str, command: &str) -> Result<(), String> {
         let request = self.agent.post(format!("{}/api/v1/nodes/{name}/{command}", self.url));
         self.answer(request.header("Authorization", self.bearer()).send_empty()).map(drop)
     }
@@ -176,7 +176,7 @@ impl Control {
     ///
     /// # Errors
     /// Why not, in a sentence.
-    pub fn status(&self) -> Result<Status, String> {
+    pub(super) fn status(&self) -> Result<Status, String> {
         let value = self.json("/api/v1/status")?;
         let text = |v: &Value, field: &str| v.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let count = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_u64);
@@ -201,7 +201,7 @@ impl Control {
     ///
     /// # Errors
     /// Why not, in a sentence.
-    pub fn registered(&self) -> Result<BTreeMap<String, String>, String> {
+    pub(super) fn registered(&self) -> Result<BTreeMap<String, String>, String> {
         let mut all = BTreeMap::new();
         let mut cursor = String::new();
         loop {
@@ -224,19 +224,21 @@ impl Control {
     ///
     /// # Errors
     /// Why not, in a sentence.
-    pub fn metrics(&self) -> Result<Metrics, String> {
+    pub(super) fn metrics(&self) -> Result<Metrics, String> {
         Ok(Metrics::read(&self.get("/metrics")?))
     }
 }
 
 /// For a query: everything but letters and digits as `%XX`.
 fn escaped(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 /// A metrics page: name with labels, and value.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metrics(Vec<(String, f64)>);
+pub(super) struct Metrics(Vec<(String, f64)>);
 
 impl Metrics {
     fn read(text: &str) -> Self {
@@ -248,7 +250,7 @@ impl Metrics {
     }
 
     /// The sum of all series of this name that carry these labels.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(super) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let fits = |series: &str| {
             let (own, rest) = series.split_once('{').unwrap_or((series, ""));
             own == name && labels.iter().all(|(k, v)| rest.contains(&format!("{k}=\"{v}\"")))
@@ -263,7 +265,8 @@ mod tests {
 
     #[test]
     fn metrics_are_summed_by_name_and_labels() {
-        let page = "# TYPE a counter\na{node=\"X\",method=\"R\"} 3\na{node=\"Y\",method=\"R\"} 4\naa{node=\"X\"} 100\nb 7.5\n";
+        let page =
+            "# TYPE a counter\na{node=\"X\",method=\"R\"} 3\na{node=\"Y\",method=\"R\"} 4\naa{node=\"X\"} 100\nb 7.5\n";
         let metrics = Metrics::read(page);
         assert_eq!(metrics.sum("a", &[]), 7.0);
         assert_eq!(metrics.sum("a", &[("node", "Y")]), 4.0);

@@ -21,30 +21,27 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Who the phones of a fleet are.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// For the fleet.
-    pub fleet: FleetConfig,
+    pub(super) fleet: FleetConfig,
     /// Of each phone, by number: its device name.
-    pub names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// Of each group of the fleet: how its phones behave, and the number of its first phone.
-    pub groups: Vec<(Behaviour, u32)>,
+    pub(super) groups: Vec<(Behaviour, u32)>,
     /// Phones that are to be served.
-    pub expected: u32,
+    pub(super) expected: u32,
     /// How polite phones are set, for the report.
-    pub settings: PhoneSettings,
+    pub(super) settings: PhoneSettings,
 }
 
 /// How polite phones behave in this preset.
-pub fn settings(preset: &Preset) -> PhoneSettings {
+pub(super) fn settings(preset: &Preset) -> PhoneSettings {
     let common = preset.common();
     let transport = match common.transport {
         Carrier::Udp => Transport::Udp,
         Carrier::Tcp => Transport::Tcp,
     };
-    let kills = match preset {
-        Preset::Soak(soak) => soak.kill_every.is_some(),
-        other => other.means().is_some(),
-    };
+    let kills = preset.kills();
     let scheduled = matches!(preset, Preset::Refresh(_));
     let usual = if transport == Transport::Tcp || scheduled { None } else { Some(KEEPALIVE) };
     PhoneSettings {
@@ -74,7 +71,7 @@ fn file_limit() -> u64 {
 ///
 /// # Errors
 /// What does not fit: the number of devices, sockets, addresses, or the mix.
-pub fn plan(preset: &Preset, cluster: &Cluster, addresses: &[SocketAddr]) -> Result<Plan, Failure> {
+pub(super) fn plan(preset: &Preset, cluster: &Cluster, addresses: &[SocketAddr]) -> Result<Plan, Failure> {
     let common = preset.common();
     let all = cluster.count();
     let total = common.devices.map_or(all, u64::from);
@@ -143,7 +140,9 @@ fn too_many_sockets(plan: &Plan, common: &Common, needed: usize, limit: u64) -> 
         .remedy("raise it before the start: `ulimit -n 200000` (root), LimitNOFILE= of a systemd unit, or /etc/security/limits.conf;")
         .remedy("a process of root may also need `sysctl fs.nr_open`");
     match common.transport {
-        Carrier::Tcp => failure.remedy("or use fewer --devices, or --heartbeat off, which needs fewer connections per device"),
+        Carrier::Tcp => {
+            failure.remedy("or use fewer --devices, or --heartbeat off, which needs fewer connections per device")
+        }
         Carrier::Udp => failure.remedy("or let more devices share a socket: --per-socket instead of --own-address"),
     }
 }
@@ -201,7 +200,10 @@ mod tests {
     #[test]
     fn the_refresh_schedule_replaces_the_phones_own() {
         let plan = made("refresh").unwrap();
-        assert_eq!((plan.settings.keepalive, plan.settings.expires, plan.settings.standby_heartbeat), (None, 3_600, None));
+        assert_eq!(
+            (plan.settings.keepalive, plan.settings.expires, plan.settings.standby_heartbeat),
+            (None, 3_600, None)
+        );
         assert_eq!(made("failover").unwrap().settings.keepalive, Some(KEEPALIVE_KILL));
         assert_eq!(made("register --transport tcp").unwrap().settings.standby_heartbeat, None);
     }
@@ -212,7 +214,12 @@ mod tests {
         assert!(text.contains("the file has 800 phones"), "{text}");
         let own = made("register --own-address").unwrap();
         assert_eq!(own.fleet.sockets(), 800);
-        let failure = too_many_sockets(&own, Cli::try_parse_from(["x", "register", "-c", "f", "--transport", "tcp"]).unwrap().preset.common(), 30_000, 20_000);
+        let failure = too_many_sockets(
+            &own,
+            Cli::try_parse_from(["x", "register", "-c", "f", "--transport", "tcp"]).unwrap().preset.common(),
+            30_000,
+            20_000,
+        );
         let text = failure.to_string();
         for part in ["30000 sockets", "20000 open files", "ulimit -n", "LimitNOFILE", "--heartbeat off"] {
             assert!(text.contains(part), "{part}: {text}");

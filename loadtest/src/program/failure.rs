@@ -6,19 +6,19 @@ use std::fmt;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(super) struct Failure {
     message: String,
     remedies: Vec<String>,
 }
 
 impl Failure {
     /// With its message, a sentence without a full stop.
-    pub fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), remedies: Vec::new() }
     }
 
     /// Adds a line that says what would be right.
-    pub fn remedy(mut self, line: impl Into<String>) -> Self {
+    pub(super) fn remedy(mut self, line: impl Into<String>) -> Self {
         self.remedies.push(line.into());
         self
     }

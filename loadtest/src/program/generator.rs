@@ -26,7 +26,7 @@ fn read(path: &str) -> Option<String> {
 
 /// One reading of the kernel's accounts.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub(super) struct Reading {
     at: Time,
     /// Processor time of the process.
     cpu: Option<Duration>,
@@ -40,7 +40,7 @@ pub struct Reading {
 }
 
 /// Reads the accounts. `thread` is the phones' thread, `own` our sockets, `nodes` where the nodes listen.
-pub fn look(at: Time, thread: Option<u32>, own: &[SocketAddr], nodes: &[SocketAddr]) -> Reading {
+pub(super) fn look(at: Time, thread: Option<u32>, own: &[SocketAddr], nodes: &[SocketAddr]) -> Reading {
     let tables: Vec<String> = ["/proc/net/udp", "/proc/net/udp6"].iter().filter_map(|p| read(p)).collect();
     let of = |set: &[SocketAddr]| (!tables.is_empty()).then(|| tables.iter().map(|t| drops(t, set)).sum());
     Reading {
@@ -90,7 +90,9 @@ fn counters(text: &str) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for pair in lines.chunks_exact(2) {
         let [names, values] = pair else { continue };
-        let (Some((group, names)), Some((_, values))) = (names.split_once(':'), values.split_once(':')) else { continue };
+        let (Some((group, names)), Some((_, values))) = (names.split_once(':'), values.split_once(':')) else {
+            continue;
+        };
         for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
             let name = format!("{group} {name}");
             if let Some(value) = value.parse().ok().filter(|_| WANTED.contains(&name.as_str())) {
@@ -131,7 +133,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 /// Most memory that the process ever held, in bytes.
-pub fn peak_memory() -> Option<u64> {
+pub(super) fn peak_memory() -> Option<u64> {
     let text = read("/proc/self/status")?;
     let kib: u64 = text.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
@@ -139,24 +141,24 @@ pub fn peak_memory() -> Option<u64> {
 
 /// What the generator measured of itself between two readings.
 #[derive(Clone, Debug, Default)]
-pub struct Own {
+pub(super) struct Own {
     /// Percent of one core, the whole process.
-    pub cpu_percent: Option<f64>,
+    pub(super) cpu_percent: Option<f64>,
     /// Share of the time that the phones' thread was on a core.
-    pub busy: Option<f64>,
+    pub(super) busy: Option<f64>,
     /// Share of the time that it waited for one.
-    pub waiting: Option<f64>,
+    pub(super) waiting: Option<f64>,
     /// Datagrams dropped by the kernel because our buffers were full.
-    pub rx_drops: Option<u64>,
+    pub(super) rx_drops: Option<u64>,
     /// The same for the nodes' sockets, where they are on this host.
-    pub node_drops: Option<u64>,
+    pub(super) node_drops: Option<u64>,
     /// Host-wide counters that grew.
-    pub kernel: BTreeMap<String, u64>,
+    pub(super) kernel: BTreeMap<String, u64>,
 }
 
 impl Own {
     /// From the first reading to the last.
-    pub fn between(first: &Reading, last: &Reading) -> Self {
+    pub(super) fn between(first: &Reading, last: &Reading) -> Self {
         let wall = last.at.since(first.at).as_secs_f64().max(1e-3);
         let share = |a: Duration, b: Duration| b.saturating_sub(a).as_secs_f64() / wall;
         let grown = |name: &String, now: &u64| now.saturating_sub(first.kernel.get(name).copied().unwrap_or_default());
@@ -179,23 +181,24 @@ impl Own {
 
 /// What else the judgement needs.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
+pub(super) struct Facts {
     /// 99th percentile of how late the generator sent.
-    pub late_p99: Duration,
+    pub(super) late_p99: Duration,
     /// What is too late.
-    pub late_limit: Duration,
+    pub(super) late_limit: Duration,
     /// Messages received.
-    pub received: u64,
+    pub(super) received: u64,
     /// Messages sent.
-    pub sent: u64,
+    pub(super) sent: u64,
     /// Datagrams that our own sockets did not take.
-    pub tx_drops: u64,
+    pub(super) tx_drops: u64,
 }
 
 /// Why the generator was the limit, a sentence each; empty when it was not.
-pub fn limits(own: &Own, facts: &Facts) -> Vec<String> {
+pub(super) fn limits(own: &Own, facts: &Facts) -> Vec<String> {
     let mut reasons = Vec::new();
-    let percent = |share: Option<f64>| share.map_or_else(|| "an unknown share".into(), |s| format!("{:.0} %", s * 100.0));
+    let percent =
+        |share: Option<f64>| share.map_or_else(|| "an unknown share".into(), |s| format!("{:.0} %", s * 100.0));
     if facts.late_p99 > facts.late_limit {
         reasons.push(format!(
             "one request in a hundred was sent more than {:.1} ms late (limit {:.1} ms): the phones' thread was on a core {} of \
@@ -259,7 +262,9 @@ mod tests {
         let own = Own { busy: Some(0.5), waiting: Some(0.4), rx_drops: Some(1), ..Own::default() };
         assert!(limits(&own, &good).is_empty());
         let late = Facts { late_p99: Duration::from_millis(21), ..good };
-        assert!(limits(&own, &late)[0].contains("21.0 ms late") && limits(&own, &late)[0].contains("waited for one 40 %"));
+        assert!(
+            limits(&own, &late)[0].contains("21.0 ms late") && limits(&own, &late)[0].contains("waited for one 40 %")
+        );
         assert!(limits(&Own { busy: Some(0.99), ..own.clone() }, &good)[0].contains("busy 99 %"));
         assert!(limits(&Own { rx_drops: Some(11), ..own.clone() }, &good)[0].contains("dropped 11 answers"));
         assert!(limits(&own, &Facts { tx_drops: 11, ..good })[0].contains("11 messages"));

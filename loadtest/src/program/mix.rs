@@ -11,7 +11,7 @@ const SLOW_REACTION: Duration = Duration::from_millis(700);
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Behaviour {
+pub(super) enum Behaviour {
     /// As a Cisco-style phone should.
     Polite,
     /// Ignores Retry-After.
@@ -26,10 +26,10 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Polite, Self::Rude, Self::Slow, Self::Silent, Self::WrongPassword];
+    pub(super) const ALL: [Self; 5] = [Self::Polite, Self::Rude, Self::Slow, Self::Silent, Self::WrongPassword];
 
     /// The word on the command line.
-    pub const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Polite => "polite",
             Self::Rude => "rude",
@@ -40,7 +40,7 @@ impl Behaviour {
     }
 
     /// The settings of a polite phone bent accordingly.
-    pub fn bend(self, polite: &PhoneSettings) -> PhoneSettings {
+    pub(super) fn bend(self, polite: &PhoneSettings) -> PhoneSettings {
         let mut settings = polite.clone();
         match self {
             Self::Polite | Self::WrongPassword => {}
@@ -54,14 +54,14 @@ impl Behaviour {
 
 /// Behaviours and their weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mix(Vec<(Behaviour, u32)>);
+pub(super) struct Mix(Vec<(Behaviour, u32)>);
 
 impl Mix {
     /// Clap's value parser.
     ///
     /// # Errors
     /// What is wrong and what would be right.
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         let mut mix: Vec<(Behaviour, u32)> = Vec::new();
         for part in text.split(',') {
             let (word, weight) = part.split_once('=').unwrap_or((part, "1"));
@@ -85,12 +85,12 @@ impl Mix {
     }
 
     /// The behaviours in the order of the command line, those without weight left out.
-    pub fn behaviours(&self) -> impl Iterator<Item = Behaviour> + '_ {
+    pub(super) fn behaviours(&self) -> impl Iterator<Item = Behaviour> + '_ {
         self.0.iter().filter(|(_, w)| *w > 0).map(|(b, _)| *b)
     }
 
     /// Which behaviour device `n` has: every run of as many devices as there is weight has the exact mix, evenly spread.
-    pub fn of(&self, n: u64) -> Behaviour {
+    pub(super) fn of(&self, n: u64) -> Behaviour {
         let total = u64::from(self.total());
         // A multiplier without a common factor spreads each behaviour over the run.
         let step = (total / 2..total.max(2)).find(|s| gcd((*s).max(1), total) == 1).unwrap_or(1).max(1);

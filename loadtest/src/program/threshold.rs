@@ -59,7 +59,7 @@ enum Relation {
 
 /// One demand.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Threshold {
+pub(super) struct Threshold {
     text: String,
     name: String,
     relation: Relation,
@@ -74,7 +74,7 @@ impl fmt::Display for Threshold {
 }
 
 /// The names, a line each, for `--help` and for messages.
-pub fn names() -> String {
+pub(super) fn names() -> String {
     use fmt::Write as _;
     let mut text = String::new();
     for (name, meaning) in TIMES {
@@ -107,7 +107,7 @@ impl Threshold {
     ///
     /// # Errors
     /// What is wrong and what would be right.
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         let Some(at) = text.find(['<', '>']) else {
             return Err(format!("{text:?} has no '<' or '>'; write it like 'outage.p99<2s' or 'lost<=0'"));
         };
@@ -131,13 +131,13 @@ impl Threshold {
     }
 
     /// Whether a run of a preset that kills nobody could ever measure it.
-    pub fn needs_failover(&self) -> bool {
+    pub(super) fn needs_failover(&self) -> bool {
         let which = self.name.split('.').next().unwrap_or_default();
         ["outage", "gap", "last", "survivors", "reregistrations"].contains(&which)
     }
 
     /// Held against what was measured.
-    pub fn judge(&self, summary: &Summary, served: &Distribution) -> Judged {
+    pub(super) fn judge(&self, summary: &Summary, served: &Distribution) -> Judged {
         let value = self.value(summary, served).filter(|v| v.is_finite());
         let ok = value.is_some_and(|v| match self.relation {
             Relation::Less => v < self.bound,
@@ -161,9 +161,9 @@ impl Threshold {
             "last" => worst(of_kind(FailoverKind::Failover).filter_map(|f| f.last_ms).collect()),
             "survivors.p99" => worst(summary.failovers.iter().filter_map(|f| f.survivors_refresh_p99_ms).collect()),
             "late.p99" => summary.generator.late_p99_ms,
-            "reregistrations" => of_kind(FailoverKind::Failover)
-                .filter_map(|f| f.reregistrations_per_s)
-                .reduce(f64::min),
+            "reregistrations" => {
+                of_kind(FailoverKind::Failover).filter_map(|f| f.reregistrations_per_s).reduce(f64::min)
+            }
             "lost" => Some(summary.devices.lost as f64),
             "duplicate" => Some(summary.devices.duplicate as f64),
             "registered" => Some(summary.devices.registered as f64),
@@ -244,7 +244,8 @@ mod tests {
     fn what_was_not_measured_does_not_hold() {
         let none = judged("register.p99<1h".replace("1h", "60m").as_str(), &Summary::default());
         assert_eq!((none.ok, none.value), (false, None));
-        let latency = Latency { operation: "register".into(), ms: Distribution::from_values([4.0]), ..Latency::default() };
+        let latency =
+            Latency { operation: "register".into(), ms: Distribution::from_values([4.0]), ..Latency::default() };
         let summary = Summary { latency: vec![latency], ..Summary::default() };
         assert!(judged("register.p99<=4ms", &summary).ok && judged("lost<=0", &summary).ok);
         assert!(!judged("lost>0", &summary).ok);

@@ -36,7 +36,10 @@ fn figure_6_2_is_read_as_its_comment_says() {
     );
     assert_eq!(cluster.nodes[2].udp, "127.0.0.1:5063".parse().unwrap());
     let last = cluster.pools[3].phones(300).last().unwrap();
-    assert_eq!((last.user.as_str(), last.digest_user.as_str(), last.password.as_str()), ("SEP0800", "SEP0800", "figure-6-2"));
+    assert_eq!(
+        (last.user.as_str(), last.digest_user.as_str(), last.password.as_str()),
+        ("SEP0800", "SEP0800", "figure-6-2")
+    );
     assert_eq!(cluster.pools[0].phones(2).map(|p| p.user).collect::<Vec<_>>(), ["SEP0001", "SEP0002"]);
 }
 
