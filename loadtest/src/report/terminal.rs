@@ -61,7 +61,7 @@ pub fn essentials(summary: &Summary) -> String {
     for why in &summary.why {
         let _ = write!(text, "; {why}");
     }
-    tame(&text)
+    tame(&text).replace('\u{a0}', " ")
 }
 
 const fn kind(kind: FailoverKind) -> &'static str {
@@ -130,7 +130,8 @@ pub fn text(summary: &Summary, style: TextStyle) -> String {
     line(String::new());
     line(format!("Repeat      {}", tame(&summary.command)));
     line(format!("Seed        {}", summary.seed));
-    out
+    // What holds figure and unit together in a cell is a nuisance to whoever searches or cuts the text.
+    out.replace('\u{a0}', " ")
 }
 
 /// A grid without frames that copies well.
