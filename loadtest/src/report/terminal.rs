@@ -72,7 +72,7 @@ const fn kind(kind: FailoverKind) -> &'static str {
 }
 
 /// Without control characters, so that a name cannot move the cursor or change the title of a window.
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     let odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -48,7 +48,7 @@ impl Frame {
     /// One of a pair, without markers and without words at the right.
     pub(in super::super) fn half(id: &str, height: f64, x: Axis, y: Axis) -> Self {
         let right = HALF - RIGHT_WITHOUT_WORDS;
-        let mut frame = Self { id: id.to_owned(), width: HALF, height, top: 40.0, right, x, y, body: Vec::new() };
+        let mut frame = Self { id: id.to_owned(), width: HALF, height, top: 54.0, right, x, y, body: Vec::new() };
         frame.grid();
         frame
     }

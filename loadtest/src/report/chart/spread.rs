@@ -29,7 +29,7 @@ pub(in super::super) fn outages(number: usize, failover: &Failover) -> Option<El
         }
     }
     let y = Axis::from_zero(bars.iter().copied().fold(0.0, f64::max), "devices");
-    let mut frame = Frame::half(&format!("outage-{number}"), 260.0, x, y);
+    let mut frame = Frame::half(&format!("outage-{number}"), 274.0, x, y);
     let end = |n: usize| from * (to / from).powf(n as f64 / BARS as f64);
     for (n, count) in bars.iter().enumerate().filter(|(_, count)| **count > 0.0) {
         let (left, right, top) = (frame.at_x(end(n)), frame.at_x(end(n + 1)), frame.at_y(*count));
@@ -51,8 +51,8 @@ pub(in super::super) fn outages(number: usize, failover: &Failover) -> Option<El
                 .child(words("title", said)),
         );
     }
-    // Words in two rows; those without room are in the table and in the description.
-    let mut free = [f64::NEG_INFINITY; 2];
+    // Words in three rows; those without room are in the table and in the description.
+    let mut free = [f64::NEG_INFINITY; 3];
     for (name, value) in [("p50", d.p50), ("p90", d.p90), ("p99", d.p99), ("max", d.max)] {
         let place = frame.at_x(value);
         frame.draw(line("quantile", place, frame.top() - 4.0, place, frame.bottom()));
