@@ -46,16 +46,16 @@ pub(super) fn optional_count(value: Option<u64>) -> String {
     value.map_or_else(|| NONE.to_owned(), count)
 }
 
-/// Milliseconds in the unit that fits: `850 µs`, `1.23 ms`, `4.5 s`, `2 min 3 s`, `1 h 2 min`.
+/// Milliseconds in the unit that fits, kept on one line: `850 µs`, `1.23 ms`, `4.5 s`, `2 min 3 s`, `1 h 2 min`.
 pub(super) fn millis(ms: f64) -> String {
     if !ms.is_finite() {
         return NONE.to_owned();
     }
     match ms.abs() {
-        0.0 => "0 ms".to_owned(),
-        size if size < 0.9995 => format!("{} µs", number(ms * 1e3)),
-        size if size < 999.5 => format!("{} ms", number(ms)),
-        size if size < 119_950.0 => format!("{} s", number(ms / 1e3)),
+        0.0 => "0\u{a0}ms".to_owned(),
+        size if size < 0.9995 => format!("{}\u{a0}µs", number(ms * 1e3)),
+        size if size < 999.5 => format!("{}\u{a0}ms", number(ms)),
+        size if size < 119_950.0 => format!("{}\u{a0}s", number(ms / 1e3)),
         size if size < 7_200_000.0 => parts(ms, 60_000.0, "min", 1_000.0, "s"),
         _ => parts(ms, 3_600_000.0, "h", 60_000.0, "min"),
     }
@@ -68,7 +68,7 @@ pub(super) fn optional_millis(ms: Option<f64>) -> String {
 
 /// Seconds as [`millis`] shows them.
 pub(super) fn seconds(s: f64) -> String {
-    if s == 0.0 { "0 s".to_owned() } else { millis(s * 1e3) }
+    if s == 0.0 { "0\u{a0}s".to_owned() } else { millis(s * 1e3) }
 }
 
 fn parts(ms: f64, large: f64, large_unit: &str, small: f64, small_unit: &str) -> String {
@@ -77,9 +77,9 @@ fn parts(ms: f64, large: f64, large_unit: &str, small: f64, small_unit: &str) ->
     let per = large / small;
     let (whole, rest) = ((units / per).floor(), units % per);
     if rest == 0.0 {
-        format!("{sign}{} {large_unit}", number(whole))
+        format!("{sign}{}\u{a0}{large_unit}", number(whole))
     } else {
-        format!("{sign}{} {large_unit} {} {small_unit}", number(whole), number(rest))
+        format!("{sign}{}\u{a0}{large_unit} {}\u{a0}{small_unit}", number(whole), number(rest))
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
             [0.0, 0.0004, 0.85, 1.234, 999.4, 1_000.0, 61_234.0, 123_000.0, 3_600_000.0, 7_260_000.0].map(millis);
         let wanted =
             ["0 ms", "0.4 µs", "850 µs", "1.23 ms", "999 ms", "1 s", "61.2 s", "2 min 3 s", "60 min", "2 h 1 min"];
-        assert_eq!(shown, wanted.map(str::to_owned));
+        assert_eq!(shown.map(|s| s.replace('\u{a0}', " ")), wanted.map(str::to_owned));
         assert_ne!(number(1e-9), "0");
         assert_eq!([0.5, 10.0, 99.96, 1234.4, -1234.4].map(number), ["0.5", "10", "100", "1\u{a0}234", "-1\u{a0}234"]);
         assert_eq!((number(f64::NAN), millis(f64::INFINITY), optional(None)), ("-".into(), "-".into(), "-".into()));

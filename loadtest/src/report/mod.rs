@@ -5,6 +5,7 @@
 //! what was not measured is shown as not measured.
 
 mod chart;
+mod compare;
 pub mod distribution;
 pub mod document;
 mod error;
@@ -18,6 +19,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{CHANCE, Compared, Comparison, compare};
 pub use distribution::{Bucket, Distribution};
 pub use error::ReportError;
 pub use instant::Instant;

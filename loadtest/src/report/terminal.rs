@@ -61,7 +61,7 @@ pub fn essentials(summary: &Summary) -> String {
     for why in &summary.why {
         let _ = write!(text, "; {why}");
     }
-    tame(&text)
+    tame(&text).replace('\u{a0}', " ")
 }
 
 const fn kind(kind: FailoverKind) -> &'static str {
@@ -72,7 +72,7 @@ const fn kind(kind: FailoverKind) -> &'static str {
 }
 
 /// Without control characters, so that a name cannot move the cursor or change the title of a window.
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     let odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect()
 }
@@ -130,7 +130,8 @@ pub fn text(summary: &Summary, style: TextStyle) -> String {
     line(String::new());
     line(format!("Repeat      {}", tame(&summary.command)));
     line(format!("Seed        {}", summary.seed));
-    out
+    // What holds figure and unit together in a cell is a nuisance to whoever searches or cuts the text.
+    out.replace('\u{a0}', " ")
 }
 
 /// A grid without frames that copies well.

@@ -64,8 +64,8 @@ impl Axis {
         let ticks = ticks.map(|at| Tick { at, text: clock(at, span) }).collect();
         let unit = match span {
             _ if span <= 180.0 => "s",
-            _ if span <= 10_800.0 => "min",
-            _ => "h",
+            _ if span <= 10_800.0 => "min:s",
+            _ => "h:min",
         };
         Self { log: false, low, high, label: format!("time since measuring began, {unit}"), ticks }
     }
@@ -153,7 +153,8 @@ mod tests {
         assert_eq!(texts(&Axis::time(0.0, 1.0)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(texts(&Axis::time(-10.0, 60.0)), ["-10", "0", "10", "20", "30", "40", "50", "60"]);
         assert_eq!(texts(&Axis::time(0.0, 3_600.0)), ["0:00", "10:00", "20:00", "30:00", "40:00", "50:00", "60:00"]);
-        assert_eq!(texts(&Axis::log_millis(0.7, 9.0, "")), ["500 µs", "1 ms", "2 ms", "5 ms", "10 ms"]);
+        let millis = ["500\u{a0}µs", "1\u{a0}ms", "2\u{a0}ms", "5\u{a0}ms", "10\u{a0}ms"];
+        assert_eq!(texts(&Axis::log_millis(0.7, 9.0, "")), millis);
         for value in [f64::NAN, f64::INFINITY, -5.0, 1e300, 1e-300, 7.3, 123_456.0] {
             for axis in [Axis::from_zero(value, ""), Axis::time(0.0, value), Axis::log_millis(value, value, "")] {
                 assert!((1..=60).contains(&axis.ticks.len()), "{value}: {:?}", axis.ticks);

@@ -5,10 +5,13 @@ use super::super::markup::{Element, el, words};
 use super::super::{Marker, MarkerKind};
 use super::axis::Axis;
 
-/// Width of a picture, in its own units.
-pub(super) const WIDTH: f64 = 880.0;
+/// Width of a picture with the whole page to itself, and of one of a pair, in units that are about a pixel on a screen.
+const WIDE: f64 = 1_040.0;
+const HALF: f64 = 500.0;
 const LEFT: f64 = 72.0;
-const RIGHT: f64 = 132.0;
+/// Room for words at the ends of lines.
+const RIGHT: f64 = 138.0;
+const RIGHT_WITHOUT_WORDS: f64 = 22.0;
 const BOTTOM: f64 = 46.0;
 /// Rows for the words of markers.
 const MARKER_ROWS: usize = 3;
@@ -17,8 +20,10 @@ const MARKER_ROW: f64 = 15.0;
 /// A picture that is being drawn.
 pub(in super::super) struct Frame {
     id: String,
+    width: f64,
     height: f64,
     top: f64,
+    right: f64,
     pub(super) x: Axis,
     pub(super) y: Axis,
     body: Vec<Element>,
@@ -34,7 +39,16 @@ impl Frame {
     /// `id` is a word of ours that no other picture of the page has.
     pub(in super::super) fn new(id: &str, height: f64, x: Axis, y: Axis, markers: bool) -> Self {
         let top = if markers { 10.0 + MARKER_ROW * MARKER_ROWS as f64 } else { 26.0 };
-        let mut frame = Self { id: id.to_owned(), height, top, x, y, body: Vec::new() };
+        let mut frame =
+            Self { id: id.to_owned(), width: WIDE, height, top, right: WIDE - RIGHT, x, y, body: Vec::new() };
+        frame.grid();
+        frame
+    }
+
+    /// One of a pair, without markers and without words at the right.
+    pub(in super::super) fn half(id: &str, height: f64, x: Axis, y: Axis) -> Self {
+        let right = HALF - RIGHT_WITHOUT_WORDS;
+        let mut frame = Self { id: id.to_owned(), width: HALF, height, top: 54.0, right, x, y, body: Vec::new() };
         frame.grid();
         frame
     }
@@ -46,7 +60,7 @@ impl Frame {
         LEFT
     }
     pub(super) fn right(&self) -> f64 {
-        WIDTH - RIGHT
+        self.right
     }
     pub(super) fn top(&self) -> f64 {
         self.top
@@ -137,7 +151,7 @@ impl Frame {
             last = label.0;
         }
         // What was pushed beyond the lower end goes up again.
-        let mut limit = self.bottom() + 4.0;
+        let mut limit = self.bottom() - 3.0;
         for label in labels.iter_mut().rev() {
             label.0 = label.0.min(limit);
             limit = label.0 - LINE;
@@ -155,7 +169,7 @@ impl Frame {
         let (title_id, description_id) = (format!("{}-title", self.id), format!("{}-desc", self.id));
         el("svg")
             .attr("xmlns", "http://www.w3.org/2000/svg")
-            .attr("viewBox", format!("0 0 {} {}", px(WIDTH), px(self.height)))
+            .attr("viewBox", format!("0 0 {} {}", px(self.width), px(self.height)))
             .attr("role", "img")
             .attr("aria-labelledby", format!("{title_id} {description_id}"))
             .child(words("title", title).attr("id", title_id))

@@ -9,7 +9,7 @@ mod time;
 pub(super) use spread::{outages, percentiles};
 pub(super) use time::{devices, latency, marks_between, node_order, rates};
 
-use super::{Marker, MarkerKind, Summary, figures};
+use super::{Failover, FailoverKind, Marker, MarkerKind, Summary, figures};
 
 /// Most points of one line.
 pub(super) const DRAWN_MAX: usize = 600;
@@ -34,6 +34,14 @@ pub(super) fn marker_words(marker: &Marker) -> String {
     let words = [node.to_owned(), what.to_owned(), text.unwrap_or_default()];
     let words: Vec<String> = words.into_iter().filter(|w| !w.is_empty()).collect();
     words.join(" ")
+}
+
+/// A movement in words: `failover of CCM1`.
+pub(super) fn failover_words(failover: &Failover) -> String {
+    match failover.kind {
+        FailoverKind::Failover => format!("failover of {}", failover.node),
+        FailoverKind::Failback => format!("failback to {}", failover.node),
+    }
 }
 
 /// What happened when, as one sentence.

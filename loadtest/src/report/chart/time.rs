@@ -75,7 +75,7 @@ pub(in super::super) fn devices(summary: &Summary) -> Option<Element> {
         if above != below {
             let outline = band(&frame, &series, &below, &above);
             let absent = nodes.is_empty();
-            let class = if absent { "area absent".to_owned() } else { format!("area c{place}") };
+            let class = if absent { "gap".to_owned() } else { format!("area c{place}") };
             let mut area = el("path").class(class).attr("d", outline).child(words("title", name));
             if absent {
                 area = area.attr("fill", format!("url(#{hatch})"));
@@ -86,6 +86,8 @@ pub(in super::super) fn devices(summary: &Summary) -> Option<Element> {
                 let class = if absent { "absent".to_owned() } else { format!("c{place}") };
                 let text = format!("{name} {}", super::super::figures::number(ends.1 - ends.0));
                 names.push((frame.at_y(f64::midpoint(ends.0, ends.1)), class, text));
+            } else {
+                within(&mut frame, &series, (&below, &above), name);
             }
         }
         below = above;
@@ -99,6 +101,21 @@ pub(in super::super) fn devices(summary: &Summary) -> Option<Element> {
         summary.markers.len()
     );
     Some(frame.finish("Devices per node over time", &description))
+}
+
+/// Writes the name of a layer that has no end to stand beside where it is thickest.
+fn within(frame: &mut Frame, series: &Series, (below, above): (&[f64], &[f64]), name: &str) {
+    let thick =
+        below.iter().zip(above).zip(&series.points).max_by(|(a, _), (b, _)| (a.1 - a.0).total_cmp(&(b.1 - b.0)));
+    if let Some(((low, high), point)) = thick {
+        let (x, y) = (frame.at_x(point.at_s + series.interval_s), frame.at_y(f64::midpoint(*low, *high)));
+        let name: String = name.chars().take(17).collect();
+        // Not over the edges.
+        let half = name.chars().count() as f64 * 4.0;
+        let x = x.clamp(frame.left() + half, (frame.right() - half).max(frame.left() + half));
+        let text = words("text", name).class("inside").attr("text-anchor", "middle");
+        frame.draw(text.attr("x", px(x)).attr("y", px(y + 4.0)));
+    }
 }
 
 /// The outline of one layer: along its upper side, back along its lower side.

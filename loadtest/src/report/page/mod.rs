@@ -15,7 +15,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub fn html(summary: &Summary) -> String {
-    let title = format!("{} {}: {}", title(summary), summary.target.name, summary.verdict.word());
+    let title = format!("{} ({}): {}", title(summary), summary.target.name, summary.verdict.word());
     let head = el("head")
         .child(el("meta").attr("charset", "utf-8"))
         .child(el("meta").attr("name", "viewport").attr("content", "width=device-width, initial-scale=1"))
@@ -39,7 +39,7 @@ pub fn html(summary: &Summary) -> String {
 }
 
 fn title(summary: &Summary) -> String {
-    if summary.preset.is_empty() { "load test".to_owned() } else { format!("load test {}", summary.preset) }
+    if summary.preset.is_empty() { "load test".to_owned() } else { format!("load test: {}", summary.preset) }
 }
 
 fn header(summary: &Summary) -> Element {
@@ -129,9 +129,9 @@ fn tiles(summary: &Summary) -> Element {
         .max_by(|a, b| a.outage_ms.p99.total_cmp(&b.outage_ms.p99));
     let mut tiles = vec![
         tile(
-            "registered at the end",
+            "registered",
             figures::count(devices.registered),
-            format!("of {} devices", figures::count(devices.total)),
+            format!("of {} devices, at the end", figures::count(devices.total)),
             false,
         ),
         tile("lost", figures::count(devices.lost), lost_note(devices.lost), devices.lost > 0),
@@ -143,13 +143,13 @@ fn tiles(summary: &Summary) -> Element {
         ),
     ];
     if let Some(failover) = worst {
-        let note = format!("worst p99, {}; the last one {}", failover.node, figures::millis(failover.outage_ms.max));
-        tiles.push(tile("outage", figures::millis(failover.outage_ms.p99), note, false));
+        let note = format!("the worst, {}; the longest {}", failover.node, figures::millis(failover.outage_ms.max));
+        tiles.push(tile("outage p99", figures::millis(failover.outage_ms.p99), note, false));
     }
     if let Some(first) = summary.latency.iter().find(|l| l.rfc6076.is_some()).or(summary.latency.first()) {
         let name = first.rfc6076.as_deref().unwrap_or(&first.operation);
-        let note = format!("{} p99; half within {}", first.operation, figures::millis(first.ms.p50));
-        tiles.push(tile(name, figures::millis(first.ms.p99), note, false));
+        let note = format!("{}; half within {}", first.operation, figures::millis(first.ms.p50));
+        tiles.push(tile(&format!("{name} p99"), figures::millis(first.ms.p99), note, false));
     }
     let generator = &summary.generator;
     tiles.push(tile(

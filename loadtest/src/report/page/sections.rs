@@ -2,8 +2,8 @@
 //! repeat. A section must never vanish because it has nothing good to say; without data it says that nothing was measured.
 
 use super::super::markup::{Element, el, words};
-use super::super::{Failover, FailoverKind, Summary, chart, figures};
-use super::tables::{self, Table};
+use super::super::{Failover, Summary, chart, figures};
+use super::tables::{self, Table, Topic};
 
 /// Most outage histograms of a page; the table has all of them.
 const HISTOGRAMS_MAX: usize = 12;
@@ -45,33 +45,26 @@ fn figure(picture: Option<Element>, title: &str, table: Table) -> Element {
 }
 
 fn failovers(summary: &Summary) -> Element {
-    let intro = "What each kill and each return cost. Outage: from the node's death to the device's first good answer elsewhere.";
+    let intro = "What each kill and each return cost. Outage: from the node's death to the device's first good answer elsewhere; for a failback the \
+                 time without a good answer from anybody. Per s: devices moved between the first one and the last.";
     let section = section("Failovers", intro);
     if summary.failovers.is_empty() {
         return nothing(section, "No node was killed or returned.");
     }
-    section.child(tables::failovers(summary).element())
+    section.child(tables::failovers(summary).element()).child(tables::landings(summary).element())
 }
 
 fn over_time(summary: &Summary) -> Element {
     let section = section("Over time", "");
-    let table = || tables::over_time(summary);
+    let table = |topic| tables::over_time(summary, topic);
     let seconds = figures::number(summary.series.interval_s);
     let marks = chart::marker_list(summary);
     let section = section
-        .child(figure(chart::devices(summary), "Devices per node", table()))
-        .child(figure(chart::rates(summary), "Registrations per second", table()))
-        .child(figure(chart::latency(summary), "Latency, 99th percentile of each interval", table()));
+        .child(figure(chart::devices(summary), "Devices per node", table(Topic::Devices)))
+        .child(figure(chart::rates(summary), "Registrations per second", table(Topic::Rates)))
+        .child(figure(chart::latency(summary), "Latency, 99th percentile of each interval", table(Topic::Latency)));
     let note = format!("One point is {seconds} s in the JSON summary. {marks}");
     section.child(words("p", note).class("intro"))
-}
-
-fn outage_title(failover: &Failover) -> String {
-    let what = match failover.kind {
-        FailoverKind::Failover => "failover of",
-        FailoverKind::Failback => "failback to",
-    };
-    format!("{what} {} at {} s", failover.node, figures::number(failover.at_s))
 }
 
 fn outages(summary: &Summary) -> Element {
@@ -82,7 +75,13 @@ fn outages(summary: &Summary) -> Element {
         return nothing(section, "No device was without service because of a node.");
     }
     let shown = moved.iter().take(HISTOGRAMS_MAX);
-    let figures_of = shown.map(|(n, f)| figure(chart::outages(*n, f), &outage_title(f), tables::buckets(&f.outage_ms)));
+    let figures_of = shown.map(|(n, f)| {
+        figure(
+            chart::outages(*n, f),
+            &format!("{}, at {} s", chart::failover_words(f), figures::number(f.at_s)),
+            tables::buckets(&f.outage_ms),
+        )
+    });
     let section = section.child(el("div").class("pair").children(figures_of));
     match moved.len().saturating_sub(HISTOGRAMS_MAX) {
         0 => section,

@@ -1,7 +1,7 @@
 //! The tables of the page. Each is made of words and figures only, so that what a picture shows can also be read.
 
 use super::super::markup::{Element, el, words};
-use super::super::{Distribution, FailoverKind, Summary, chart, figures};
+use super::super::{Distribution, Summary, chart, figures};
 use figures::{count, millis, number, optional, optional_count, optional_millis};
 
 /// Most rows of the table behind a picture over time.
@@ -65,7 +65,7 @@ fn verdict_word(ok: bool) -> String {
 
 pub(super) fn failovers(summary: &Summary) -> Table {
     let mut table = Table::new(&[
-        "node",
+        "what",
         "at",
         "moved",
         "lost",
@@ -74,30 +74,22 @@ pub(super) fn failovers(summary: &Summary) -> Table {
         "p90",
         "p99",
         "max",
-        "last one after",
-        "re-reg./s",
+        "last after",
+        "per s",
         "refusals",
         "Retry-After",
-        "landed at",
-    ])
-    .wordy(&[13]);
+    ]);
     for f in &summary.failovers {
         let d = &f.outage_ms;
         let shown = |value: f64| if d.is_empty() { figures::NONE.to_owned() } else { millis(value) };
-        let name = match (f.kind, f.returned_s) {
-            (FailoverKind::Failback, _) => format!("{} (failback)", f.node),
-            (FailoverKind::Failover, Some(back)) => format!("{} (back at {} s)", f.node, number(back)),
-            (FailoverKind::Failover, None) => f.node.clone(),
-        };
         let retry = &f.retry_after_s;
         let retry = match retry.is_empty() {
             true => figures::NONE.to_owned(),
-            false => format!("{} to {} s, half ≤ {}", number(retry.min), number(retry.max), number(retry.p50)),
+            false => format!("{} to {} s", number(retry.min), number(retry.max)),
         };
-        let landed: Vec<String> = f.landed.iter().map(|(node, n)| format!("{node} {}", count(*n))).collect();
         table.judged(
             vec![
-                name,
+                chart::failover_words(f),
                 format!("{} s", number(f.at_s)),
                 format!("{} of {}", count(f.moved), count(f.affected)),
                 count(f.lost),
@@ -110,7 +102,6 @@ pub(super) fn failovers(summary: &Summary) -> Table {
                 optional(f.reregistrations_per_s),
                 count(f.refusals),
                 retry,
-                landed.join(", "),
             ],
             f.lost == 0 && f.duplicate == 0,
         );
@@ -118,30 +109,73 @@ pub(super) fn failovers(summary: &Summary) -> Table {
     table
 }
 
-pub(super) fn over_time(summary: &Summary) -> Table {
+/// What else is known of each movement.
+pub(super) fn landings(summary: &Summary) -> Table {
+    let mut table = Table::new(&[
+        "what",
+        "at",
+        "back at",
+        "most in one second",
+        "Retry-After p50",
+        "others' refreshes p99",
+        "now served by",
+    ])
+    .wordy(&[6]);
+    for f in &summary.failovers {
+        let landed: Vec<String> = f.landed.iter().map(|(node, n)| format!("{node} {}", count(*n))).collect();
+        let second = |s: Option<f64>| s.map_or_else(|| figures::NONE.to_owned(), |s| format!("{} s", number(s)));
+        table.row(vec![
+            chart::failover_words(f),
+            second(Some(f.at_s)),
+            second(f.returned_s),
+            optional(f.peak_reregistrations_per_s),
+            second((!f.retry_after_s.is_empty()).then_some(f.retry_after_s.p50)),
+            optional_millis(f.survivors_refresh_p99_ms),
+            landed.join(", "),
+        ]);
+    }
+    table
+}
+
+/// What a table over time is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topic {
+    Devices,
+    Rates,
+    Latency,
+}
+
+pub(super) fn over_time(summary: &Summary, topic: Topic) -> Table {
     let series = summary.series.at_most(ROWS_MAX);
     let order = chart::node_order(&summary.target, &series);
     let every = format!("from (each row {} s)", number(series.interval_s));
-    let mut head =
-        vec![every.as_str(), "registrations/s", "refreshes/s", "refusals/s", "errors/s", "p99", "not registered"];
-    head.extend(order.iter().map(String::as_str));
+    let mut head = vec![every.as_str()];
+    match topic {
+        Topic::Devices => {
+            head.extend(order.iter().map(String::as_str));
+            head.push("not registered");
+        }
+        Topic::Rates => head.extend(["registrations/s", "refreshes/s", "refusals/s", "errors/s"]),
+        Topic::Latency => head.push("p99, the worst of the row"),
+    }
     head.push("what happened");
     let last = head.len() - 1;
     let mut table = Table::new(&head).wordy(&[last]);
     for point in &series.points {
         let rate = |n: u64| number(n as f64 / series.interval_s.max(1e-3));
+        let mut cells = vec![format!("{} s", number(point.at_s))];
+        match topic {
+            Topic::Devices => {
+                cells.extend(order.iter().map(|node| count(point.devices.get(node).copied().unwrap_or(0))));
+                cells.push(count(point.unregistered));
+            }
+            Topic::Rates => {
+                cells.extend([point.registrations, point.refreshes, point.refusals, point.errors].map(rate));
+            }
+            Topic::Latency => cells.push(optional_millis(point.p99_ms)),
+        }
         let marks = chart::marks_between(&summary.markers, point.at_s, point.at_s + series.interval_s);
         let marks: Vec<String> = marks.into_iter().map(chart::marker_words).collect();
-        let mut cells = vec![
-            format!("{} s", number(point.at_s)),
-            rate(point.registrations),
-            rate(point.refreshes),
-            rate(point.refusals),
-            rate(point.errors),
-            optional_millis(point.p99_ms),
-            count(point.unregistered),
-        ];
-        cells.extend(order.iter().map(|node| count(point.devices.get(node).copied().unwrap_or(0))));
         cells.push(marks.join("; "));
         table.row(cells);
     }

@@ -95,7 +95,7 @@ fn draw(dice: &mut Dice, plan: &Move, returned_s: Option<f64>) -> Drawn {
         peak_reregistrations_per_s: per_second.values().max().map(|n| *n as f64),
         refusals: plan.refused as u64,
         retry_after_s: Distribution::from_values((0..plan.refused).map(|_| (1.0 + dice.unit() * 4.0).round())),
-        survivors_refresh_p99_ms: Some(8.4),
+        survivors_refresh_p99_ms: (plan.kind == FailoverKind::Failover).then_some(54.2),
     };
     Drawn { failover, moves, refusals }
 }

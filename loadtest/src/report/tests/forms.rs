@@ -4,7 +4,7 @@ use super::super::{Summary, TextStyle, Verdict, essentials, text};
 use super::fixture;
 
 fn plain(summary: &Summary) -> String {
-    text(summary, TextStyle::default()).replace('\u{a0}', " ")
+    text(summary, TextStyle::default())
 }
 
 #[test]
