@@ -36,6 +36,8 @@ pub struct Incident {
     pub at: Time,
     /// Phones concerned: served by the node that dies, or at home at the one that returns and not there.
     pub affected: u32,
+    /// When the node that died was back, if it was.
+    pub returned: Option<Time>,
     /// Of those: now served elsewhere after a death, at home after a return.
     pub moved: u32,
     /// Of those: still served by the node that died, because it was back before they noticed.
@@ -74,6 +76,7 @@ impl Incident {
             servers,
             at,
             affected: 0,
+            returned: None,
             moved: 0,
             stayed: 0,
             unserved: 0,
@@ -141,6 +144,13 @@ impl Watch {
     pub(super) fn begin(&mut self, cause: Cause, node: &str, servers: &[SocketAddr], now: Time, phones: &[Phone]) {
         if self.incidents.len() >= INCIDENTS_MAX {
             return;
+        }
+        if cause == Cause::Return {
+            let death = |i: &&mut Incident| i.cause == Cause::Death && i.node == node && i.returned.is_none();
+            for death in self.incidents.iter_mut().filter(|i| death(i)) {
+                death.returned = Some(now);
+                death.changed = true;
+            }
         }
         let mut incident = Incident::new(cause, node, servers.to_vec(), now);
         let number = u32::try_from(self.incidents.len() + 1).unwrap_or(u32::MAX);
@@ -212,7 +222,9 @@ impl Watch {
         match exchange.outcome {
             Outcome::Answered(200..300) => {
                 let same = exchange.server.is_some_and(|s| incident.servers.contains(&s));
-                let refreshed = exchange.operation == crate::Operation::Refresh && exchange.begun >= incident.at;
+                // An answer of the node between the order to die and its death says nothing.
+                let back = incident.returned.is_some_and(|at| exchange.at >= at);
+                let refreshed = exchange.operation == crate::Operation::Refresh && back;
                 if incident.cause == Cause::Death && same && refreshed {
                     incident.stayed += 1;
                     mark.settled = true;
@@ -272,3 +284,7 @@ fn settle(incident: &mut Incident, mark: &mut Mark, at: Time, server: SocketAddr
     incident.last = Some(at);
     *incident.per_second.entry(at.since(incident.at).as_secs()).or_default() += 1;
 }
+
+#[cfg(test)]
+#[path = "incident/tests.rs"]
+mod tests;

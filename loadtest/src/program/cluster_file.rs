@@ -126,7 +126,6 @@ pub(super) struct Node {
 }
 
 /// Phones that differ only in their number, or one alone.
-#[derive(Debug)]
 enum Devices {
     One(Identity),
     Series { row: SeriesRow, password: String },
@@ -153,9 +152,12 @@ impl Devices {
     }
 }
 
-impl std::fmt::Debug for SeriesRow {
+impl std::fmt::Debug for Devices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SeriesRow").field("prefix", &self.prefix).field("count", &self.count).finish_non_exhaustive()
+        match self {
+            Self::One(who) => f.debug_tuple("One").field(who).finish(),
+            Self::Series { row, .. } => f.debug_tuple("Series").field(&row.prefix).field(&row.count).finish(),
+        }
     }
 }
 

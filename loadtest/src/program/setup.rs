@@ -53,6 +53,7 @@ pub(super) async fn make(preset: Preset) -> Result<Setup, Failure> {
         notes.push(format!("{} devices of the file are no phones and were left out", cluster.others));
     }
     demands(&preset, control.is_some())?;
+    named(&preset, &cluster)?;
     let mut setup = Setup { preset, cluster, addresses, control, plan, software: None, notes };
     if !common.no_probe && !common.dry_run {
         setup.software = there(&setup, transport).await?;
@@ -179,6 +180,23 @@ fn demands(preset: &Preset, control: bool) -> Result<(), Failure> {
             preset.word()
         ))
         .remedy("use it with failover, failback, rolling or flap")),
+        None => Ok(()),
+    }
+}
+
+/// Is the node that was named one of the file's?
+fn named(preset: &Preset, cluster: &Cluster) -> Result<(), Failure> {
+    let name = match preset {
+        Preset::Failover(kill) | Preset::Failback(kill) => kill.node.as_deref(),
+        Preset::Flap(flap) => flap.kill.node.as_deref(),
+        _ => None,
+    };
+    match name.filter(|name| cluster.nodes.iter().all(|n| n.name != *name)) {
+        Some(name) => {
+            let names: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
+            Err(Failure::new(format!("--node {name}: the file has no such node"))
+                .remedy(format!("nodes: {}", names.join(", "))))
+        }
         None => Ok(()),
     }
 }
