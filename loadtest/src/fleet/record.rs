@@ -148,7 +148,10 @@ impl Default for Record {
 impl Record {
     /// An operation of a phone is over. `refused`: this phone shall be refused.
     pub(super) fn over(&mut self, exchange: &Exchange, refused: bool) {
-        self.late.add(exchange.late);
+        // The others are sent when something allows them, not at a planned moment.
+        if matches!(exchange.operation, Operation::Register | Operation::Refresh) {
+            self.late.add(exchange.late);
+        }
         let good = matches!(exchange.outcome, Outcome::Answered(200..300));
         if refused {
             return match exchange.outcome {

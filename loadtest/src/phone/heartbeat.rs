@@ -41,7 +41,6 @@ impl Phone {
         }
         for server in self.positions() {
             if self.known(server).next_beat <= now && self.beats(server) && self.idle(server) {
-                self.intended = Some(self.known(server).next_beat);
                 self.launch(now, Kind::Beat, server);
             }
         }
