@@ -51,9 +51,10 @@ pub(in super::super) fn outages(number: usize, failover: &Failover) -> Option<El
                 .child(words("title", said)),
         );
     }
-    // A row for each, so that words never meet, however close the figures are.
-    for (row, (name, value)) in [("p50", d.p50), ("p90", d.p90), ("p99", d.p99), ("max", d.max)].into_iter().enumerate()
-    {
+    // A row for each, the smallest on top: words never meet, however close the figures are, and no later stroke crosses them.
+    let mut names = Vec::new();
+    let quantiles = [("max", d.max), ("p99", d.p99), ("p90", d.p90), ("p50", d.p50)];
+    for (row, (name, value)) in quantiles.into_iter().enumerate() {
         let place = frame.at_x(value);
         let y = frame.top() - 6.0 - 14.0 * row as f64;
         frame.draw(line("quantile", place, y - 8.0, place, frame.bottom()));
@@ -61,9 +62,10 @@ pub(in super::super) fn outages(number: usize, failover: &Failover) -> Option<El
         // Near the right end words stand to the left of their stroke.
         let flip = place + text.chars().count() as f64 * 6.8 > frame.right() + 18.0;
         let (x, anchor) = if flip { (place - 4.0, "end") } else { (place + 4.0, "start") };
-        let text = words("text", text).class("tick").attr("text-anchor", anchor);
-        frame.draw(text.attr("x", px(x)).attr("y", px(y)));
+        let text = words("text", text).class("tick halo").attr("text-anchor", anchor);
+        names.push(text.attr("x", px(x)).attr("y", px(y)));
     }
+    names.into_iter().for_each(|name| frame.draw(name));
     let title = format!("Outage of the devices of {}", failover.node);
     let description = format!(
         "Histogram of {} devices: half were out for at most {}, 99 % for at most {}, the last one for {}.",
