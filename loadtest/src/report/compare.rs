@@ -20,6 +20,9 @@ enum Better {
     Neither,
 }
 
+/// Reads one figure.
+type Figure = fn(&Distribution) -> f64;
+
 /// One figure of both runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
@@ -108,10 +111,10 @@ impl Comparison {
     }
 
     fn distribution(&mut self, of: &str, a: Option<&Distribution>, b: Option<&Distribution>) {
-        let figures: [(&str, fn(&Distribution) -> f64); 4] =
+        const FIGURES: [(&str, Figure); 4] =
             [("p50", |d| d.p50), ("p90", |d| d.p90), ("p99", |d| d.p99), ("max", |d| d.max)];
         let (a, b) = (a.filter(|d| !d.is_empty()), b.filter(|d| !d.is_empty()));
-        for (name, figure) in figures {
+        for (name, figure) in FIGURES {
             self.add(&format!("{of} {name}"), a.map(figure), b.map(figure), "ms", Better::Lower);
         }
     }

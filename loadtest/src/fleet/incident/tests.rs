@@ -7,6 +7,11 @@ fn server(n: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5060 + n))
 }
 
+/// To the three digits of the distributions.
+fn near(found: Duration, millis: u64) -> bool {
+    (found.as_secs_f64() * 1e3 / millis as f64 - 1.0).abs() < 0.002
+}
+
 fn at(millis: u64) -> Time {
     Time::from_millis(millis)
 }
@@ -46,7 +51,7 @@ fn an_outage_lasts_from_the_death_to_the_registration_elsewhere() {
     watch.changed(2, &changed(2_500, Status::Registered, Status::Waiting, 1));
     let death = &watch.incidents[0];
     assert_eq!((death.affected, death.moved, death.unserved, death.open()), (3, 2, 1, 1));
-    assert_eq!((death.outage.min().as_millis(), death.outage.max().as_millis() / 10), (500, 200));
+    assert!(near(death.outage.min(), 500) && near(death.outage.max(), 2_000) && death.outage.count() == 2);
     assert_eq!((death.first, death.last), (Some(at(1_500)), Some(at(3_000))));
     assert_eq!((death.refusals[&503], death.retry_after.count()), (2, 2));
     assert_eq!((death.landed[&server(2)], death.moved_again), (2, 0));
@@ -79,8 +84,7 @@ fn going_home_counts_when_they_are_there_and_measures_the_gap() {
     watch.changed(1, &changed(2_500, Status::Registering, Status::Registered, 1));
     let back = &watch.incidents[0];
     assert_eq!((back.moved, back.unserved, back.stayed), (2, 0, 0));
-    assert_eq!((back.outage.min().as_micros(), back.outage.max().as_millis()), (1, 300));
-    assert_eq!(back.moved_after.max().as_millis(), 1_500);
+    assert!(back.outage.min().as_micros() <= 1 && near(back.outage.max(), 300) && near(back.moved_after.max(), 1_500));
 }
 
 #[test]
@@ -92,7 +96,7 @@ fn survivors_are_those_whom_the_death_does_not_concern() {
     watch.changed(0, &changed(1_200, Status::Registered, Status::Waiting, 1));
     watch.changed(0, &changed(1_300, Status::Registering, Status::Registered, 2));
     watch.over(1, &refreshed(1_400, 1_500, 2, Outcome::Answered(200)));
-    assert_eq!((watch.incidents[0].survivors.count(), watch.incidents[0].survivors.max().as_millis()), (1, 50));
+    assert!(watch.incidents[0].survivors.count() == 1 && near(watch.incidents[0].survivors.max(), 50));
 }
 
 #[test]

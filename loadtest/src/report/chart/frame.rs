@@ -16,6 +16,8 @@ const BOTTOM: f64 = 46.0;
 /// Rows for the words of markers.
 const MARKER_ROWS: usize = 3;
 const MARKER_ROW: f64 = 15.0;
+/// Most markers that have their node written beside them.
+const WORDY_MARKERS: usize = 12;
 
 /// A picture that is being drawn.
 pub(in super::super) struct Frame {
@@ -48,7 +50,7 @@ impl Frame {
     /// One of a pair, without markers and without words at the right.
     pub(in super::super) fn half(id: &str, height: f64, x: Axis, y: Axis) -> Self {
         let right = HALF - RIGHT_WITHOUT_WORDS;
-        let mut frame = Self { id: id.to_owned(), width: HALF, height, top: 54.0, right, x, y, body: Vec::new() };
+        let mut frame = Self { id: id.to_owned(), width: HALF, height, top: 68.0, right, x, y, body: Vec::new() };
         frame.grid();
         frame
     }
@@ -116,10 +118,13 @@ impl Frame {
     /// A stroke and a word for each marker within the picture. Words that have no room are left out; the stroke says them when pointed at.
     pub(in super::super) fn mark(&mut self, markers: &[Marker]) {
         let mut free = [f64::NEG_INFINITY; MARKER_ROWS];
+        let many = markers.len() > WORDY_MARKERS;
         let (low, high) = self.x.range();
         for marker in markers.iter().filter(|m| m.at_s >= low && m.at_s <= high) {
             let x = self.at_x(marker.at_s);
-            let text = format!("{} {}", symbol(marker.kind), marker.node.as_deref().unwrap_or(marker.kind.word()));
+            let name = marker.node.as_deref().unwrap_or(marker.kind.word());
+            // Many words would hide what they are about; the symbol stays, and the list below the pictures.
+            let text = if many { symbol(marker.kind).to_owned() } else { format!("{} {name}", symbol(marker.kind)) };
             let text: String = text.chars().take(18).collect();
             let full = format!("{} at {} s", super::marker_words(marker), super::super::figures::number(marker.at_s));
             let width = text.chars().count() as f64 * 7.0;

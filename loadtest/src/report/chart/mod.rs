@@ -46,7 +46,17 @@ pub(super) fn failover_words(failover: &Failover) -> String {
 
 /// What happened when, as one sentence.
 pub(super) fn marker_list(summary: &Summary) -> String {
-    let said = summary.markers.iter().map(|m| format!("{} s {}", figures::number(m.at_s), marker_words(m)));
+    const LISTED: usize = 24;
+    let said =
+        summary.markers.iter().take(LISTED).map(|m| format!("{} s {}", figures::number(m.at_s), marker_words(m)));
     let said: Vec<String> = said.collect();
-    if said.is_empty() { "Nothing happened to a node.".to_owned() } else { format!("Markers: {}.", said.join("; ")) }
+    let more = match summary.markers.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!("; and {more} more, in the JSON summary"),
+    };
+    if said.is_empty() {
+        "Nothing happened to a node.".to_owned()
+    } else {
+        format!("Markers: {}{more}.", said.join("; "))
+    }
 }

@@ -29,7 +29,7 @@ pub(in super::super) fn outages(number: usize, failover: &Failover) -> Option<El
         }
     }
     let y = Axis::from_zero(bars.iter().copied().fold(0.0, f64::max), "devices");
-    let mut frame = Frame::half(&format!("outage-{number}"), 274.0, x, y);
+    let mut frame = Frame::half(&format!("outage-{number}"), 288.0, x, y);
     let end = |n: usize| from * (to / from).powf(n as f64 / BARS as f64);
     for (n, count) in bars.iter().enumerate().filter(|(_, count)| **count > 0.0) {
         let (left, right, top) = (frame.at_x(end(n)), frame.at_x(end(n + 1)), frame.at_y(*count));
@@ -51,23 +51,21 @@ pub(in super::super) fn outages(number: usize, failover: &Failover) -> Option<El
                 .child(words("title", said)),
         );
     }
-    // Words in three rows; those without room are in the table and in the description.
-    let mut free = [f64::NEG_INFINITY; 3];
-    for (name, value) in [("p50", d.p50), ("p90", d.p90), ("p99", d.p99), ("max", d.max)] {
+    // A row for each, the smallest on top: words never meet, however close the figures are, and no later stroke crosses them.
+    let mut names = Vec::new();
+    let quantiles = [("max", d.max), ("p99", d.p99), ("p90", d.p90), ("p50", d.p50)];
+    for (row, (name, value)) in quantiles.into_iter().enumerate() {
         let place = frame.at_x(value);
-        frame.draw(line("quantile", place, frame.top() - 4.0, place, frame.bottom()));
+        let y = frame.top() - 6.0 - 14.0 * row as f64;
+        frame.draw(line("quantile", place, y - 8.0, place, frame.bottom()));
         let text = format!("{name} {}", figures::millis(value));
-        let width = text.chars().count() as f64 * 6.8;
         // Near the right end words stand to the left of their stroke.
-        let flip = place + width > frame.right() + 18.0;
-        let start = if flip { place - width - 3.0 } else { place + 3.0 };
-        let row = free.iter().position(|end| start > *end);
-        if let Some((row, end)) = row.and_then(|r| Some((r, free.get_mut(r)?))) {
-            let y = frame.top() - 8.0 - 14.0 * row as f64;
-            frame.draw(words("text", text).class("tick").attr("x", px(start)).attr("y", px(y)));
-            *end = start + width + 4.0;
-        }
+        let flip = place + text.chars().count() as f64 * 6.8 > frame.right() + 18.0;
+        let (x, anchor) = if flip { (place - 4.0, "end") } else { (place + 4.0, "start") };
+        let text = words("text", text).class("tick halo").attr("text-anchor", anchor);
+        names.push(text.attr("x", px(x)).attr("y", px(y)));
     }
+    names.into_iter().for_each(|name| frame.draw(name));
     let title = format!("Outage of the devices of {}", failover.node);
     let description = format!(
         "Histogram of {} devices: half were out for at most {}, 99 % for at most {}, the last one for {}.",

@@ -45,9 +45,10 @@ fn title(summary: &Summary) -> String {
 fn header(summary: &Summary) -> Element {
     let length = figures::seconds(summary.measured_s);
     let target = if summary.target.name.is_empty() { "an unnamed target" } else { &summary.target.name };
+    let transports = summary.target.transports.join(", ").to_uppercase();
     let line = format!(
-        "{target} · {} · {} to {} · {length} measured{}",
-        summary.target.transports.join(", ").to_uppercase(),
+        "{target}{}{transports} · {} to {} · {length} measured{}",
+        if transports.is_empty() { "" } else { " · " },
         short(&summary.started.to_string()),
         short(&summary.ended.to_string()),
         if summary.warm_up_s > 0.0 {

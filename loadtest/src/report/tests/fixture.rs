@@ -5,6 +5,7 @@ use super::super::{
     Point, Reconciled, Registrations, Series, Summary, Target, TargetNode, Threshold, Verdict,
 };
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use tandem_base::UnixMillis;
 
 /// Numbers that repeat: a linear congruence, good enough to look like life.
@@ -23,6 +24,8 @@ impl Dice {
     }
 }
 
+const COMMAND: &str = "tandem-loadtest rolling --config examples/config/figure-6-1.toml --devices 20000 --seed 7 \
+    --threshold 'outage.p99<10s' --threshold 'refresh.p99<100ms'";
 const NODES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
 
 fn target() -> Target {
@@ -166,10 +169,8 @@ fn generator() -> Generator {
     }
 }
 
-/// Three movements in four minutes: a kill, the way home, and a second kill that loses three devices.
-pub(in super::super) fn three_failovers() -> Summary {
-    let mut dice = Dice(7);
-    let plans = [
+fn plans() -> [Move; 3] {
+    [
         Move {
             kind: FailoverKind::Failover,
             node: 0,
@@ -197,9 +198,20 @@ pub(in super::super) fn three_failovers() -> Summary {
             lost: 3,
             refused: 310,
         },
-    ];
+    ]
+}
+
+/// Three movements in four minutes: a kill, the way home, and a second kill that loses three devices.
+pub(in super::super) fn three_failovers() -> Summary {
+    // Drawn once: many tests look at it.
+    static RUN: OnceLock<Summary> = OnceLock::new();
+    RUN.get_or_init(draw_three).clone()
+}
+
+fn draw_three() -> Summary {
+    let mut dice = Dice(7);
     let drawn: Vec<Drawn> =
-        plans.iter().zip([Some(90.0), None, None]).map(|(p, back)| draw(&mut dice, p, back)).collect();
+        plans().iter().zip([Some(90.0), None, None]).map(|(p, back)| draw(&mut dice, p, back)).collect();
     let series = series(&mut dice, 240, [10_000, 7_500, 2_500], &drawn);
     let marker = |at_s, kind, node: &str, text: Option<&str>| Marker {
         at_s,
@@ -216,7 +228,7 @@ pub(in super::super) fn three_failovers() -> Summary {
         ],
         preset: "rolling".to_owned(),
         seed: 7,
-        command: "tandem-loadtest rolling --config examples/config/figure-6-1.toml --devices 20000 --seed 7 --threshold 'outage.p99<10s'".to_owned(),
+        command: COMMAND.to_owned(),
         settings: BTreeMap::from(
             [("devices", "20000"), ("expires", "60 s"), ("behaviours", "polite 95 %, slow 5 %"), ("transport", "udp")]
                 .map(|(k, v)| (k.to_owned(), v.to_owned())),
@@ -226,6 +238,26 @@ pub(in super::super) fn three_failovers() -> Summary {
         warm_up_s: 10.0,
         measured_s: 240.0,
         target: target(),
+        failovers: drawn.into_iter().map(|d| d.failover).collect(),
+        generator: generator(),
+        latency: vec![
+            operation(&mut dice, "register", Some("RRD"), 19_950, 4.1, 3),
+            operation(&mut dice, "refresh", None, 60_000, 1.7, 0),
+            operation(&mut dice, "challenge", None, 20_050, 1.2, 0),
+        ],
+        series,
+        markers: vec![
+            marker(30.0, MarkerKind::Kill, "CCM1", None),
+            marker(90.0, MarkerKind::Return, "CCM1", None),
+            marker(180.0, MarkerKind::Kill, "CCM2", Some("kill -9 4711")),
+        ],
+        ..counted()
+    }
+}
+
+/// The parts of [`three_failovers`] that are told, not drawn.
+fn counted() -> Summary {
+    Summary {
         devices: Devices {
             total: 20_050,
             registered: 19_997,
@@ -238,34 +270,48 @@ pub(in super::super) fn three_failovers() -> Summary {
                 Behaviour { name: "wrong-password".to_owned(), total: 50, registered: 0, lost: 0 },
             ],
         },
-        registrations: Registrations { attempts: 98_410, ineffective: 1_600, ira_percent: Some(1.6258), retransmissions: 412 },
-        failovers: drawn.into_iter().map(|d| d.failover).collect(),
-        generator: generator(),
-        latency: vec![
-            operation(&mut dice, "register", Some("RRD"), 19_950, 4.1, 3),
-            operation(&mut dice, "refresh", None, 60_000, 1.7, 0),
-            operation(&mut dice, "challenge", None, 20_050, 1.2, 0),
-        ],
+        registrations: Registrations {
+            attempts: 98_410,
+            ineffective: 1_600,
+            ira_percent: Some(1.6258),
+            retransmissions: 412,
+        },
         failures: vec![
             Failure { what: "503 Service Unavailable".to_owned(), count: 1_550, first_at_s: Some(30.4) },
-            Failure { what: "401 Unauthorized, and again with our answer to it".to_owned(), count: 50, first_at_s: Some(-9.2) },
+            Failure {
+                what: "401 Unauthorized, and again with our answer to it".to_owned(),
+                count: 50,
+                first_at_s: Some(-9.2),
+            },
             Failure { what: "no answer within 32 s".to_owned(), count: 3, first_at_s: Some(212.8) },
         ],
         reconciliation: vec![
-            reconciled("registered devices, all nodes", 19_997.0, Some(20_003.0), true, Some("six rows of CCM2 had not expired")),
+            reconciled(
+                "registered devices, all nodes",
+                19_997.0,
+                Some(20_003.0),
+                true,
+                Some("six rows of CCM2 had not expired"),
+            ),
             reconciled("REGISTER requests, CCM1", 41_020.0, Some(41_020.0), true, None),
-            reconciled("REGISTER requests, CCM2", 30_940.0, Some(30_411.0), false, Some("CCM2 was killed: it counts anew from its return")),
-            reconciled("REGISTER requests, CCM3", 24_450.0, None, false, Some("http://127.0.0.1:9103/metrics: connection refused")),
+            reconciled(
+                "REGISTER requests, CCM2",
+                30_940.0,
+                Some(30_411.0),
+                false,
+                Some("CCM2 was killed: it counts anew from its return"),
+            ),
+            reconciled(
+                "REGISTER requests, CCM3",
+                24_450.0,
+                None,
+                false,
+                Some("http://127.0.0.1:9103/metrics: connection refused"),
+            ),
         ],
         thresholds: vec![
-            Threshold { text: "outage.p99<10s".to_owned(), value: Some(4_630.0), unit: "ms".to_owned(), ok: true },
+            Threshold { text: "outage.p99<10s".to_owned(), value: Some(5_301.866), unit: "ms".to_owned(), ok: true },
             Threshold { text: "refresh.p99<100ms".to_owned(), value: Some(4.4), unit: "ms".to_owned(), ok: true },
-        ],
-        series,
-        markers: vec![
-            marker(30.0, MarkerKind::Kill, "CCM1", None),
-            marker(90.0, MarkerKind::Return, "CCM1", None),
-            marker(180.0, MarkerKind::Kill, "CCM2", Some("kill -9 4711")),
         ],
         ..Summary::default()
     }
