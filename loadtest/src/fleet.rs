@@ -252,6 +252,11 @@ fn run(
                 return;
             }
         };
+        let sockets = core.borrow().distinct_sockets();
+        for socket in sockets {
+            // Until the epoll has said so once, the runtime takes a socket for full and its first message would be lost.
+            let _ = socket.writable().await;
+        }
         datagrams::serve(&core, clock);
         {
             let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
