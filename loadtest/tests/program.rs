@@ -87,9 +87,9 @@ fn a_command_of_the_user_may_kill_and_a_run_without_control_says_that_it_could_n
     let mark = scene.folder.join("killed");
     // It only writes down whom it was to kill: nobody moves, so the wait is given up.
     let line = format!("echo {{node}} $TANDEM_NODE > {}", mark.display());
-    let words = format!("failover --no-control --at 0s --warm-up 0s --stall 1s {LATE} --kill-with");
+    let words = format!("failover --no-control --at 0s --warm-up 0s --stall 1s {LATE}");
     let mut command = scene.command(&words);
-    command.arg(line).arg("--json").arg(scene.folder.join("run.json"));
+    command.arg("--kill-with").arg(line).arg("--json").arg(scene.folder.join("run.json"));
     let (code, text) = said(&mut command);
     assert_eq!(code, 1, "{text}");
     assert_eq!(std::fs::read_to_string(mark).expect("it was run").trim(), "A A");
@@ -99,8 +99,8 @@ fn a_command_of_the_user_may_kill_and_a_run_without_control_says_that_it_could_n
 #[test]
 fn ctrl_c_writes_a_partial_report_that_says_so() {
     let scene = Scene::new("interrupted", 500, Honesty::Honest);
-    let mut command = scene.command(&format!("register --rate 20 {LATE} --json"));
-    command.arg(scene.folder.join("run.json")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = scene.command(&format!("register --rate 20 {LATE}"));
+    command.arg("--json").arg(scene.folder.join("run.json")).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("it starts");
     eventually("some devices are registered", || scene.held() > 5);
     interrupt(&child);
