@@ -2,7 +2,7 @@
 //!
 //! A busy machine may make any run invalid, and rightly so: tests that are not about that allow the generator to be late.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of a test may end it")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of a test may end it")]
 #![expect(clippy::disallowed_methods, reason = "a test from outside has its own files, sockets and clock")]
 #![expect(clippy::print_stdout, reason = "a skipped test says so")]
 

@@ -273,7 +273,7 @@ fn series(run: &Run, record: &Record) -> Series {
             refreshes: second.refreshes,
             refusals: second.throttled,
             errors: second.failed,
-            p99_ms: (!second.p99.is_zero()).then(|| second.p99.as_secs_f64() * 1e3),
+            p99_ms: Some(second.p99.as_secs_f64() * 1e3).filter(|ms| *ms > 0.0),
             unregistered: expected.saturating_sub(registered),
             devices,
         });
