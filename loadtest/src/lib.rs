@@ -8,11 +8,14 @@ mod error;
 pub mod fleet;
 pub mod phone;
 pub mod plan;
+pub mod program;
+pub mod report;
 
 pub use error::Error;
 pub use fleet::{Fleet, FleetHandle, FleetStats};
 pub use phone::{
-    Change, Counters, Identity, Phone, PhoneInput, PhoneOutput, PhoneSettings, Profile, Status, Transport, Why,
+    Change, Counters, Exchange, Identity, Operation, Outcome, Phone, PhoneInput, PhoneOutput, PhoneSettings, Profile,
+    Status, Transport, Why,
 };
 pub use plan::{FleetConfig, PhoneGroup, Source};
 

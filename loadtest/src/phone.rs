@@ -21,17 +21,20 @@ mod state;
 mod transaction;
 mod wire;
 
-use dice::Dice;
+pub(crate) use dice::Dice;
 use proof::Proof;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_base::{Rank, Time};
-use transaction::{Kind, Transaction};
+use transaction::{Kind, Past, Transaction};
 
 pub use reply::{Demux, demux};
-pub use state::{Change, Counters, Identity, PhoneInput, PhoneOutput, PhoneSettings, Profile, Status, Transport, Why};
+pub use state::{
+    Change, Counters, Exchange, Identity, Operation, Outcome, PhoneInput, PhoneOutput, PhoneSettings, Profile, Status,
+    Transport, Why,
+};
 
 use crate::{Error, MAX_SERVERS};
 
@@ -110,6 +113,10 @@ pub struct Phone {
     called: bool,
     /// End of a wait.
     wake: Time,
+    /// When the next request was meant to be sent, if not now.
+    intended: Option<Time>,
+    /// When a refresh of an open-loop schedule was meant to be sent that waits for the answer to the one before.
+    owed: Time,
     refresh_at: Time,
     last_good: Time,
     /// Since when the phone is where it is.
@@ -163,6 +170,8 @@ impl Phone {
             lost: false,
             called: false,
             wake: Time::FAR,
+            intended: None,
+            owed: Time::FAR,
             refresh_at: Time::FAR,
             last_good: Time::ZERO,
             since: Time::ZERO,
@@ -186,6 +195,8 @@ impl Phone {
         match input {
             PhoneInput::Start => self.start(now),
             PhoneInput::Stop => self.stop(now),
+            PhoneInput::Cut => self.cut(now),
+            PhoneInput::Refresh => self.refresh_asked(now),
             PhoneInput::Busy(busy) => self.busy = busy,
             PhoneInput::Message { from, bytes } => self.received(now, from, bytes),
             PhoneInput::Opened { to, local } => self.opened(to, local),
@@ -194,19 +205,36 @@ impl Phone {
         self.tick(now);
     }
 
+    /// As [`Phone::handle`], for an input that a schedule meant for the moment `due`: latency counts from there.
+    pub fn handle_due(&mut self, now: Time, due: Time, input: PhoneInput<'_>) {
+        self.intended = Some(due);
+        self.handle(now, input);
+        self.intended = None;
+    }
+
     /// Lets timers fire that are due. Early or repeated calls are harmless.
     pub fn tick(&mut self, now: Time) {
         self.run_transactions(now);
         match self.status {
-            Status::Waiting if self.may_move() && self.wake <= now => self.resume(now),
+            Status::Waiting if self.may_move() && self.wake <= now => {
+                self.intended = Some(self.wake);
+                self.resume(now);
+                self.intended = None;
+            }
             Status::Registered => {
                 if self.called && !self.busy {
                     return self.restart(now);
                 }
-                if self.refresh_at <= now && self.idle(self.server) {
+                if self.owed <= now && self.idle(self.server) {
+                    // It waited for an answer: that is latency, but not the generator's lateness.
+                    let past = Past { begun: std::mem::replace(&mut self.owed, Time::FAR), ..Past::default() };
+                    self.launch_again(now, Kind::Refresh, self.server, past);
+                } else if self.refresh_at <= now && self.idle(self.server) {
+                    self.intended = Some(self.refresh_at);
                     self.launch(now, Kind::Refresh, self.server);
                 }
                 self.beat(now);
+                self.intended = None;
                 self.go_home(now);
             }
             _ => {}
@@ -231,7 +259,7 @@ impl Phone {
         let own = match self.status {
             Status::Waiting if self.may_move() => self.wake,
             Status::Registered => {
-                let refresh = if self.idle(self.server) { self.refresh_at } else { Time::FAR };
+                let refresh = if self.idle(self.server) { self.refresh_at.min(self.owed) } else { Time::FAR };
                 refresh.min(self.next_beat()).min(self.home_at())
             }
             _ => Time::FAR,

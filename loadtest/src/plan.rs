@@ -25,6 +25,13 @@ pub enum Source {
         /// Phones per socket, at least 1.
         per_socket: usize,
     },
+    /// As shared, the sockets taking turns on so many loopback addresses (IPv4 only).
+    Spread {
+        /// Phones per socket, at least 1.
+        per_socket: usize,
+        /// Addresses, at least 1.
+        addresses: u32,
+    },
     /// Each phone has a socket on a loopback address of its own (IPv4 only), so that limits per source act as in life.
     OnePerPhone,
 }
@@ -51,6 +58,8 @@ pub struct PhoneGroup {
     pub source: Source,
     /// Who they are; their order gives them their numbers.
     pub phones: Vec<Identity>,
+    /// They shall be refused, because their password is wrong: a refusal is right, and a registration is a failure.
+    pub refused: bool,
 }
 
 impl PhoneGroup {
@@ -63,6 +72,16 @@ impl PhoneGroup {
             settings: PhoneSettings::default(),
             source: Source::default(),
             phones: phones.into_iter().collect(),
+            refused: false,
+        }
+    }
+
+    /// Most TCP streams of one of its phones: to every CallManager that it watches, and one more while it moves.
+    pub fn streams_per_phone(&self) -> usize {
+        match (self.servers.len(), self.settings.standby_heartbeat) {
+            (0 | 1, _) => 1,
+            (_, None) => 2,
+            (servers, Some(_)) => servers.min(MAX_SERVERS) + 1,
         }
     }
 }
@@ -89,8 +108,10 @@ fn fill(pattern: &str, number: u32) -> String {
 pub struct FleetConfig {
     /// The groups. Phones are numbered through, group after group, from 0.
     pub groups: Vec<PhoneGroup>,
-    /// Phones switched on per second while the fleet starts. At least 1.
+    /// Phones switched on per second while the fleet starts, in their order. At least 1.
     pub starts_per_second: u32,
+    /// Phones stay off until [`crate::FleetHandle::schedule`] says when.
+    pub hold: bool,
     /// All randomness comes from it: tags, branches, jitter.
     pub seed: u64,
     /// Most sockets, TCP streams included.
@@ -102,7 +123,7 @@ pub struct FleetConfig {
 impl FleetConfig {
     /// With 1,000 starts per second.
     pub fn new(groups: Vec<PhoneGroup>, seed: u64) -> Self {
-        Self { groups, starts_per_second: 1_000, seed, sockets_max: SOCKETS_MAX, history: 10_000 }
+        Self { groups, starts_per_second: 1_000, hold: false, seed, sockets_max: SOCKETS_MAX, history: 10_000 }
     }
 
     /// How many phones there are.
@@ -113,9 +134,11 @@ impl FleetConfig {
     /// How many sockets are needed; streams are counted at their bound.
     pub fn sockets(&self) -> usize {
         let per_group = |g: &PhoneGroup| match (g.settings.transport, g.source) {
-            (Transport::Tcp, _) => g.phones.len().saturating_mul(STREAMS_PER_PHONE),
+            (Transport::Tcp, _) => g.phones.len().saturating_mul(g.streams_per_phone()),
             (Transport::Udp, Source::OnePerPhone) => g.phones.len(),
-            (Transport::Udp, Source::Shared { per_socket }) => g.phones.len().div_ceil(per_socket.max(1)),
+            (Transport::Udp, Source::Shared { per_socket } | Source::Spread { per_socket, .. }) => {
+                g.phones.len().div_ceil(per_socket.max(1))
+            }
         };
         self.groups.iter().map(per_group).sum()
     }
@@ -171,9 +194,14 @@ impl PhoneGroup {
             return Err(Error::Plan { what });
         }
         match self.source {
-            Source::OnePerPhone if v6 > 0 => Err(Error::SourcePerPhone { group: self.name.clone() }),
-            Source::Shared { per_socket: 0 } => {
+            Source::OnePerPhone | Source::Spread { .. } if v6 > 0 => {
+                Err(Error::SourcePerPhone { group: self.name.clone() })
+            }
+            Source::Shared { per_socket: 0 } | Source::Spread { per_socket: 0, .. } => {
                 Err(Error::Plan { what: format!("group {:?}: per_socket is 0; use 1 or more", self.name) })
+            }
+            Source::Spread { addresses: 0, .. } => {
+                Err(Error::Plan { what: format!("group {:?}: addresses is 0; use 1 or more", self.name) })
             }
             _ => Ok(()),
         }
@@ -181,10 +209,15 @@ impl PhoneGroup {
 
     /// The address that phone `number` of the fleet sends from.
     pub(crate) fn source_ip(&self, number: u32) -> IpAddr {
+        let own = |number: u32| {
+            let [_, b, c, d] = (OWN_ADDRESSES + number % OWN_ADDRESSES).to_be_bytes();
+            IpAddr::from([127, b, c, d])
+        };
         match (self.source, self.servers.first()) {
-            (Source::OnePerPhone, _) => {
-                let [_, b, c, d] = (OWN_ADDRESSES + number % OWN_ADDRESSES).to_be_bytes();
-                IpAddr::from([127, b, c, d])
+            (Source::OnePerPhone, _) => own(number),
+            (Source::Spread { per_socket, addresses }, _) => {
+                let socket = number / u32::try_from(per_socket.max(1)).unwrap_or(u32::MAX);
+                own(socket % addresses.max(1))
             }
             (Source::Shared { .. }, Some(SocketAddr::V6(_))) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
             (Source::Shared { .. }, _) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -251,7 +284,11 @@ mod tests {
         let tcp = PhoneSettings { transport: Transport::Tcp, ..PhoneSettings::default() };
         let tcp = PhoneGroup { settings: tcp, ..group(&["127.0.0.1:5060"], 25) };
         let count = |g: &PhoneGroup| FleetConfig::new(vec![g.clone()], 1).sockets();
-        assert_eq!((count(&shared), count(&own), count(&tcp)), (3, 25, 100));
+        // One CallManager: a stream to it is all that a phone ever has.
+        assert_eq!((count(&shared), count(&own), count(&tcp)), (3, 25, 25));
+        let two = PhoneGroup { servers: group(&["127.0.0.1:5060", "127.0.0.1:5061"], 0).servers, ..tcp.clone() };
+        let alone = PhoneSettings { standby_heartbeat: None, ..tcp.settings };
+        assert_eq!((count(&two), count(&PhoneGroup { settings: alone, ..two.clone() })), (75, 50));
         let few = FleetConfig { sockets_max: 24, ..FleetConfig::new(vec![own], 1) };
         assert!(matches!(few.check(), Err(Error::TooManySockets { needed: 25, limit: 24 })));
     }
@@ -262,5 +299,11 @@ mod tests {
         let addresses: BTreeSet<IpAddr> = (0..70_000).map(|n| own.source_ip(n)).collect();
         assert_eq!(addresses.len(), 70_000);
         assert!(addresses.iter().all(IpAddr::is_loopback));
+        let spread = Source::Spread { per_socket: 10, addresses: 7 };
+        let spread = PhoneGroup { source: spread, ..own };
+        let addresses: BTreeSet<IpAddr> = (0..1_000).map(|n| spread.source_ip(n)).collect();
+        assert_eq!(addresses.len(), 7);
+        assert!(addresses.iter().all(IpAddr::is_loopback));
+        assert_eq!(spread.source_ip(0), spread.source_ip(9), "one socket has one address");
     }
 }

@@ -253,7 +253,7 @@ impl World {
                 self.shared.sip.borrow_mut().send(letter);
             }
             // Phones of a run use datagrams.
-            PhoneOutput::Open { .. } => {}
+            PhoneOutput::Open { .. } | PhoneOutput::Over(_) => {}
             PhoneOutput::Changed(change) => {
                 self.changed = true;
                 let server = change.server.and_then(|a| self.stations.iter().find(|s| s.address == a));

@@ -7,26 +7,31 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tandem_base::Time;
 use tandem_host::clock::Clock;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::Window;
+use super::arrivals::{Arrival, Arrivals, Plan};
+use super::delay::Delayed;
+use super::incident::{Cause, Watch};
+use super::record::Record;
 use super::scout::Scouts;
 use super::stats::{Before, Ledger};
 use super::timers::Timers;
 use crate::phone::{Demux, demux};
-use crate::{Change, Error, FleetConfig, Phone, PhoneInput, PhoneOutput, Profile, Transport};
+use crate::{Change, Error, FleetConfig, Phone, PhoneInput, PhoneOutput, Profile, Status, Transport};
 
 /// Messages that wait for one stream's writer; one more is dropped and counted.
 pub(super) const STREAM_QUEUE: usize = 32;
-/// Phones started in one tick at most, so that answers are read in between.
-const STARTS_PER_TICK: u64 = 2_000;
+/// Steps of phones in one turn at most, so that answers are read in between.
+const STEPS_PER_TURN: u64 = 64;
 
-/// Ticks in which a large fleet is switched off, and the least phones of one of them.
-const STOP_TICKS: usize = 400;
-const STOPS_PER_TICK: usize = 50;
+/// Looks in which a large fleet is switched off, and the least phones of one of them.
+const STOP_LOOKS: usize = 400;
+const STOPS_PER_LOOK: usize = 50;
 
 /// A UDP socket that phones share, or one phone's own.
 pub(super) type Socket = std::rc::Rc<UdpSocket>;
@@ -39,6 +44,12 @@ pub(super) struct Core {
     /// Phone numbers in the order of their users, to find the phone that a request is for.
     by_user: Vec<u32>,
     timers: Timers,
+    arrivals: Vec<Arrivals>,
+    delayed: Delayed,
+    /// Of each group: the number of its first phone, and whether its phones shall be refused.
+    groups: Vec<(u32, bool)>,
+    watch: Watch,
+    record: Arc<Mutex<Record>>,
     pub(super) ledger: Ledger,
     pub(super) scouts: Scouts,
     /// The writers of open streams; a stream's task removes its own entry.
@@ -47,10 +58,6 @@ pub(super) struct Core {
     opens: Vec<(u32, SocketAddr)>,
     history: VecDeque<(u32, Change)>,
     history_max: usize,
-    begun: Time,
-    pace: u64,
-    /// Phones switched on so far: those below this number.
-    switched_on: u32,
     /// Phones switched off again: those below this number.
     switched_off: u32,
     stopping: bool,
@@ -58,13 +65,15 @@ pub(super) struct Core {
 
 impl Core {
     /// Makes the phones and opens their UDP sockets.
-    pub(super) fn open(config: &FleetConfig, clock: Clock) -> Result<Self, Error> {
+    pub(super) fn open(config: &FleetConfig, record: Arc<Mutex<Record>>, clock: Clock) -> Result<Self, Error> {
         let count = config.phones();
+        let mut groups = Vec::with_capacity(config.groups.len());
         let mut phones = Vec::with_capacity(count);
         let mut sockets = Vec::with_capacity(count);
         for group in &config.groups {
             let profile = Profile::new(&group.domain, &group.servers, group.settings.clone())?;
             let mut plug = super::datagrams::Plug::new(group);
+            groups.push((u32::try_from(phones.len()).unwrap_or(u32::MAX), group.refused));
             for who in &group.phones {
                 let number = u32::try_from(phones.len()).unwrap_or(u32::MAX);
                 let socket = match group.settings.transport {
@@ -86,41 +95,97 @@ impl Core {
         by_user.sort_by_key(|&number| phones.get(slot(number)).map(Phone::user));
         let mut ledger = Ledger::new(count);
         ledger.stats.memory = phones.iter().map(|p| p.memory() as u64).sum();
-        Ok(Self {
+        let mut core = Self {
             phones,
             sockets,
             by_user,
             timers: Timers::new(count),
+            arrivals: Vec::new(),
+            delayed: Delayed::default(),
+            groups,
+            watch: Watch::new(count),
+            record,
             ledger,
             scouts: Scouts::default(),
             streams: BTreeMap::new(),
             opens: Vec::new(),
             history: VecDeque::new(),
             history_max: config.history,
-            begun: clock.now(),
-            pace: config.starts_per_second.into(),
-            switched_on: 0,
             switched_off: 0,
             stopping: false,
-        })
+        };
+        if !config.hold {
+            core.arrivals.push(Arrivals::in_order(config.starts_per_second, clock.now(), count));
+        }
+        Ok(core)
     }
 
-    /// Switches on what is due by the planned pace, and fires due timers.
-    pub(super) fn tick(&mut self, now: Time) {
-        let elapsed = u64::try_from(now.since(self.begun).as_millis()).unwrap_or(u64::MAX);
-        let planned = elapsed.saturating_mul(self.pace) / 1_000 + 1;
-        let on = u64::from(self.switched_on);
-        let until = planned.min(self.phones.len() as u64).min(on + STARTS_PER_TICK);
-        while !self.stopping && u64::from(self.switched_on) < until {
-            self.step(now, self.switched_on, PhoneInput::Start);
-            self.switched_on += 1;
+    /// Does what is due, within bounds, and says when the next thing is due.
+    pub(super) fn turn(&mut self, now: Time) -> Time {
+        for _ in 0..STEPS_PER_TURN {
+            let timer = self.timers.pop(now);
+            if let Some(phone) = timer {
+                self.walk(now, phone, |p| p.tick(now));
+            }
+            let arrival = self.arrivals.iter_mut().filter(|_| !self.stopping).find_map(|a| a.pop(now));
+            if let Some((due, what, phone)) = arrival {
+                self.arrive(now, due, what, phone);
+            }
+            let message = self.delayed.pop(now);
+            let some = message.is_some();
+            if let Some((phone, from, bytes)) = message {
+                self.step(now, phone, PhoneInput::Message { from, bytes: &bytes });
+            }
+            if timer.is_none() && arrival.is_none() && !some {
+                break;
+            }
         }
-        if self.stopping {
-            self.stop_some(now);
+        self.arrivals.retain(|a| !a.is_over());
+        let arrival = self.arrivals.iter().filter(|_| !self.stopping).map(Arrivals::due).min();
+        self.timers.next().min(arrival.unwrap_or(Time::FAR)).min(self.delayed.next())
+    }
+
+    fn arrive(&mut self, now: Time, due: Time, what: Arrival, phone: u32) {
+        let input = match what {
+            Arrival::Start => {
+                if self.phones.get(slot(phone)).is_some_and(|p| p.status() == Status::Off) {
+                    self.watch.wanted(phone, due);
+                }
+                PhoneInput::Start
+            }
+            Arrival::Refresh => PhoneInput::Refresh,
+        };
+        self.walk(now, phone, |p| p.handle_due(now, due, input));
+    }
+
+    /// From `begin` on, these arrivals come, whatever else is planned.
+    pub(super) fn schedule(&mut self, plan: Plan, begin: Time) {
+        let phones = u32::try_from(self.phones.len()).unwrap_or(u32::MAX);
+        self.arrivals.push(Arrivals::new(plan, begin, phones));
+    }
+
+    /// Power fails: every phone is off, and nobody is told.
+    pub(super) fn cut(&mut self, now: Time) {
+        for phone in 0..u32::try_from(self.phones.len()).unwrap_or(u32::MAX) {
+            self.step(now, phone, PhoneInput::Cut);
         }
-        while let Some(phone) = self.timers.pop(now) {
-            self.walk(now, phone, |p| p.tick(now));
-        }
+        self.streams.clear();
+        self.delayed.clear();
+    }
+
+    /// A node dies or returns.
+    pub(super) fn incident(&mut self, cause: Cause, node: &str, servers: &[SocketAddr], now: Time) {
+        self.watch.begin(cause, node, servers, now, &self.phones);
+    }
+
+    /// Where each phone believes to be registered.
+    pub(super) fn census(&self) -> Vec<Option<SocketAddr>> {
+        self.phones.iter().map(Phone::registered_at).collect()
+    }
+
+    fn shall_be_refused(&self, phone: u32) -> bool {
+        let after = self.groups.partition_point(|(first, _)| *first <= phone);
+        after.checked_sub(1).and_then(|n| self.groups.get(n)).is_some_and(|(_, refused)| *refused)
     }
 
     pub(super) fn set_busy(&mut self, now: Time, phones: Range<u32>, busy: bool) {
@@ -130,19 +195,35 @@ impl Core {
         }
     }
 
-    /// From now on every tick switches some phones off, all within about two seconds: at once they would drown their
+    /// From now on every look switches some phones off, all within about two seconds: at once they would drown their
     /// CallManager.
     pub(super) fn begin_stop(&mut self) {
         self.stopping = true;
     }
 
+    /// Every few milliseconds: switches some phones off when it is time to.
+    pub(super) fn look(&mut self, now: Time) {
+        self.lock().look(now, &self.ledger.stats.by_server);
+        if self.stopping {
+            self.stop_some(now);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop_some(&mut self, now: Time) {
-        let some = (self.phones.len() / STOP_TICKS).max(STOPS_PER_TICK);
-        let until = self.switched_off.saturating_add(u32::try_from(some).unwrap_or(u32::MAX)).min(self.switched_on);
+        let some = (self.phones.len() / STOP_LOOKS).max(STOPS_PER_LOOK);
+        let until = self.switched_off.saturating_add(u32::try_from(some).unwrap_or(u32::MAX)).min(self.count());
         while self.switched_off < until {
             self.step(now, self.switched_off, PhoneInput::Stop);
             self.switched_off += 1;
         }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.phones.len()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn all_off(&self) -> bool {
@@ -158,15 +239,23 @@ impl Core {
         let found = match demux(bytes) {
             Some(Demux::Answer { code, phone }) => {
                 *self.ledger.stats.answers.entry(code).or_default() += 1;
+                self.lock().answered(from, code);
                 Some(phone)
             }
             Some(Demux::Request { user }) => phone.or_else(|| self.find(user)),
             None => phone,
         };
         match found.filter(|&n| slot(n) < self.phones.len() && phone.is_none_or(|own| own == n)) {
-            Some(phone) => self.step(now, phone, PhoneInput::Message { from, bytes }),
+            Some(phone) => match self.reaction(phone) {
+                Duration::ZERO => self.step(now, phone, PhoneInput::Message { from, bytes }),
+                later => self.ledger.stats.strays += u64::from(!self.delayed.push(now + later, phone, from, bytes)),
+            },
             None => self.ledger.stats.strays += 1,
         }
+    }
+
+    fn reaction(&self, phone: u32) -> Duration {
+        self.phones.get(slot(phone)).map(|p| p.profile().settings().reaction).unwrap_or_default()
     }
 
     fn find(&self, user: &[u8]) -> Option<u32> {
@@ -177,7 +266,7 @@ impl Core {
 
     /// Nobody listens at `to`: every phone that waits for it learns it at once.
     pub(super) fn unreachable(&mut self, now: Time, to: SocketAddr) {
-        for number in 0..self.switched_on {
+        for number in 0..self.count() {
             let udp = self.sockets.get(slot(number)).is_some_and(Option::is_some);
             if udp && self.phones.get(slot(number)).is_some_and(|p| p.waits_for(to)) {
                 self.step(now, number, PhoneInput::Broken { to });
@@ -191,6 +280,9 @@ impl Core {
     }
 
     fn walk(&mut self, now: Time, number: u32, step: impl FnOnce(&mut Phone)) {
+        let refused = self.shall_be_refused(number);
+        let record = Arc::clone(&self.record);
+        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(phone) = self.phones.get_mut(slot(number)) else { return };
         let before = Before::of(phone);
         step(phone);
@@ -204,13 +296,21 @@ impl Core {
                             self.scouts.sent(now, to);
                             socket.try_send_to(&bytes, to).is_ok()
                         }
-                        _ => self.streams.get(&(number, to)).is_some_and(|s| s.try_send(bytes).is_ok()),
+                        _ => self.streams.get(&(number, to)).is_some_and(|s| s.try_send(bytes.clone()).is_ok()),
                     };
                     self.ledger.stats.send_drops += u64::from(!sent);
+                    record.sent(to, &bytes);
                 }
                 PhoneOutput::Open { to } => self.opens.push((number, to)),
+                PhoneOutput::Over(exchange) => {
+                    record.over(&exchange, refused);
+                    self.watch.over(number, &exchange);
+                }
                 PhoneOutput::Changed(change) => {
                     self.ledger.changed(&change);
+                    if let Some(wanted) = self.watch.changed(number, &change).filter(|_| !refused) {
+                        record.served(wanted, change.at);
+                    }
                     self.history.push_back((number, change));
                     if self.history.len() > self.history_max {
                         self.history.pop_front();
@@ -238,6 +338,7 @@ impl Core {
     pub(super) fn show(&mut self, now: Time, window: &Mutex<Window>) {
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         window.stats = self.ledger.snapshot(now);
+        self.watch.show(&mut window.incidents);
         window.history.append(&mut self.history);
         let excess = window.history.len().saturating_sub(self.history_max);
         window.history.drain(..excess);

@@ -14,7 +14,9 @@ use crate::plan::Source;
 use crate::{Error, PhoneGroup};
 
 /// Datagrams taken from one socket before the others and the timers get their turn.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
+/// Receive buffer asked for, in bytes: the answers to all phones of a socket at once. The system grants what it likes.
+const RECEIVE_BUFFER: usize = 1 << 20;
 /// The longest datagram that UDP carries.
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -33,7 +35,7 @@ impl<'a> Plug<'a> {
     /// The socket of the next phone.
     pub(super) fn socket(&mut self, number: u32) -> Result<Socket, Error> {
         let per_socket = match self.group.source {
-            Source::Shared { per_socket } => per_socket.max(1),
+            Source::Shared { per_socket } | Source::Spread { per_socket, .. } => per_socket.max(1),
             Source::OnePerPhone => 1,
         };
         if let Some(socket) = self.last.as_ref().filter(|_| self.used < per_socket) {
@@ -52,6 +54,8 @@ impl<'a> Plug<'a> {
 pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
     let failed = |source| Error::Io { what: format!("cannot open a UDP socket on {}", address.ip()), source };
     let socket = std::net::UdpSocket::bind(address).map_err(failed)?;
+    // A smaller buffer than asked for is no error; what it drops is counted by the kernel and told at the end.
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     socket.set_nonblocking(true).map_err(failed)?;
     UdpSocket::from_std(socket).map_err(failed)
 }

@@ -30,6 +30,11 @@ impl Timers {
         }
     }
 
+    /// When the next one may be due; a little early at worst.
+    pub(super) fn next(&self) -> Time {
+        self.due.first().map_or(Time::FAR, |(at, _)| *at)
+    }
+
     /// Takes out one phone that is due.
     pub(super) fn pop(&mut self, now: Time) -> Option<u32> {
         let (at, phone) = self.due.first().copied().filter(|(at, _)| *at <= now)?;

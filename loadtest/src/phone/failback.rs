@@ -90,14 +90,13 @@ impl Phone {
 
     fn not_yet(&mut self, now: Time, server: u8, reply: &Reply<'_>) {
         self.counters.throttled = self.counters.throttled.saturating_add(1);
-        let wait = reply.retry_after().unwrap_or(TOKEN_WAIT);
+        let wait = self.settings().ignores_retry_after.or(reply.retry_after()).unwrap_or(TOKEN_WAIT);
         self.note(server, |s| s.not_before = now + wait);
     }
 
     pub(super) fn move_answered(&mut self, now: Time, request: &Transaction, reply: &Reply<'_>) {
         match reply.status {
             200..300 => self.accepted(now, request, reply),
-            423 if self.raise(request, reply) => self.raised(now, request),
             503 => self.not_yet(now, request.server, reply),
             _ => self.note(request.server, |s| s.up_since = Time::FAR),
         }

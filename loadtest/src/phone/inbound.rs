@@ -51,6 +51,9 @@ impl Phone {
     }
 
     fn requested(&mut self, now: Time, from: SocketAddr, request: &Message<'_>) {
+        if self.settings().deaf {
+            return;
+        }
         let (status, extra, order) = self.judge(from, request);
         let Some(bytes) = self.answer(request, from, status, extra) else { return self.wrong() };
         self.outbox.push_back(PhoneOutput::Send { to: from, bytes, again: false });

@@ -6,9 +6,10 @@
 use std::time::Duration;
 use tandem_base::Time;
 
+use super::Server;
 use super::reply::Reply;
 use super::transaction::{Kind, Past, Transaction};
-use super::{Phone, Resume, Status, Why};
+use super::{Exchange, Operation, Outcome, Phone, PhoneOutput, Resume, Status, Why};
 use crate::MAX_SERVERS;
 
 /// 423 is obeyed so many times for one request.
@@ -26,6 +27,49 @@ impl Phone {
             return;
         }
         self.begin_round(now, Why::Started);
+    }
+
+    /// A refresh that an open-loop schedule demands. While one is open the next waits for its answer, later ones are
+    /// passed over and said to be: a phone sends no new REGISTER before the last is over (RFC 3261 section 10.2).
+    pub(super) fn refresh_asked(&mut self, now: Time) {
+        let begun = self.intended.take().unwrap_or(now).min(now);
+        if self.status != Status::Registered || self.owed != Time::FAR {
+            let exchange = Exchange {
+                operation: Operation::Refresh,
+                server: self.registered_at(),
+                outcome: Outcome::Skipped,
+                begun,
+                late: now.since(begun),
+                at: now,
+                retry_after: None,
+            };
+            return self.outbox.push_back(PhoneOutput::Over(exchange));
+        }
+        if self.idle(self.server) {
+            self.intended = Some(begun);
+            return self.launch(now, Kind::Refresh, self.server);
+        }
+        self.owed = begun;
+    }
+
+    /// Power fails: everything is forgotten, and nobody is told.
+    pub(super) fn cut(&mut self, now: Time) {
+        self.forget(|_| true);
+        self.use_list(None);
+        self.servers = [Server::NEW; MAX_SERVERS];
+        self.proof = None;
+        self.called = false;
+        self.lost = false;
+        self.busy = false;
+        self.was = None;
+        self.failures = 0;
+        self.wake = Time::FAR;
+        self.owed = Time::FAR;
+        self.expires = self.settings().expires;
+        self.life = self.dice.next();
+        if self.status != Status::Off {
+            self.change(now, Status::Off, Why::Stopped, None);
+        }
     }
 
     pub(super) fn stop(&mut self, now: Time) {
@@ -47,6 +91,10 @@ impl Phone {
         if matches!(reply.status, 401 | 407) && self.challenged(now, request, reply) {
             return;
         }
+        if reply.status == 423 && self.raise(request, reply) {
+            return self.raised(now, request);
+        }
+        self.over(now, request, Outcome::Answered(reply.status), reply.retry_after());
         match request.kind {
             Kind::Register | Kind::Refresh => self.registrar_said(now, request, reply),
             Kind::Beat => self.beat_answered(now, request.server, reply),
@@ -76,7 +124,6 @@ impl Phone {
             200..300 => self.accepted(now, request, reply),
             302 => self.redirected(now, request.kind, reply),
             401 | 403 | 404 | 407 => self.refused(now),
-            423 if self.raise(request, reply) => self.raised(now, request),
             503 => self.throttled(now, request.kind, reply),
             _ if request.kind == Kind::Register => {
                 self.note(request.server, |s| s.doubtful = true);
@@ -144,6 +191,9 @@ impl Phone {
     fn throttled(&mut self, now: Time, kind: Kind, reply: &Reply<'_>) {
         self.counters.throttled = self.counters.throttled.saturating_add(1);
         let server = self.server;
+        if let Some(pause) = self.settings().ignores_retry_after {
+            return self.come_back(now, kind, pause);
+        }
         let obeyed = self.known(server).throttled < self.settings().throttle_retries;
         let wait = reply.retry_after().filter(|w| obeyed && *w <= self.settings().longest_retry_after);
         let Some(wait) = wait else {
@@ -159,6 +209,11 @@ impl Phone {
             };
         };
         self.note(server, |s| s.throttled = s.throttled.saturating_add(1));
+        self.come_back(now, kind, wait);
+    }
+
+    /// To the same CallManager, later.
+    fn come_back(&mut self, now: Time, kind: Kind, wait: Duration) {
         if kind == Kind::Refresh {
             self.refresh_at = now + wait;
             return;
@@ -199,7 +254,10 @@ impl Phone {
     }
 
     /// 423: whether asking for longer makes sense.
-    pub(super) fn raise(&mut self, request: &Transaction, reply: &Reply<'_>) -> bool {
+    fn raise(&mut self, request: &Transaction, reply: &Reply<'_>) -> bool {
+        if !matches!(request.kind, Kind::Register | Kind::Refresh | Kind::Move) {
+            return false;
+        }
         let least = reply.min_expires().filter(|&least| least > self.expires && least <= EXPIRES_MAX);
         match least {
             Some(least) if request.past.raised < RAISES_MAX => {
@@ -210,7 +268,7 @@ impl Phone {
         }
     }
 
-    pub(super) fn raised(&mut self, now: Time, request: &Transaction) {
+    fn raised(&mut self, now: Time, request: &Transaction) {
         let past = Past { raised: request.past.raised + 1, ..request.past };
         self.launch_again(now, request.kind, request.server, past);
     }

@@ -73,6 +73,12 @@ pub struct PhoneSettings {
     pub sha256: bool,
     /// How messages travel. Default UDP.
     pub transport: Transport,
+    /// A rude phone: a 503 sends it back to the same CallManager after this time, whatever Retry-After says. Default `None`.
+    pub ignores_retry_after: Option<Duration>,
+    /// A slow phone: whoever drives it hands it every message so much later. Default zero.
+    pub reaction: Duration,
+    /// A phone that answers no request. Default no.
+    pub deaf: bool,
 }
 
 impl Default for PhoneSettings {
@@ -91,6 +97,9 @@ impl Default for PhoneSettings {
             asks_token: true,
             sha256: true,
             transport: Transport::Udp,
+            ignores_retry_after: None,
+            reaction: Duration::ZERO,
+            deaf: false,
         }
     }
 }
@@ -195,6 +204,10 @@ pub enum PhoneInput<'a> {
     Start,
     /// Power off: unregister, then be silent.
     Stop,
+    /// Power failure: everything is forgotten, nobody is told.
+    Cut,
+    /// An open-loop schedule demands a refresh now.
+    Refresh,
     /// A call begins or ends. While busy a phone moves nowhere.
     Busy(bool),
     /// A message arrived, complete as received.
@@ -237,6 +250,75 @@ pub enum PhoneOutput {
     },
     /// The phone's state changed: for the log. Nothing has to be done.
     Changed(Change),
+    /// An operation is over: for measuring. Nothing has to be done.
+    Over(Exchange),
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// The first REGISTER at a CallManager, while nobody serves.
+    Register,
+    /// A further one at the serving CallManager.
+    Refresh,
+    /// The heartbeat to a CallManager that does not serve.
+    Heartbeat,
+    /// REFER: may the phone come home?
+    Token,
+    /// The first REGISTER at a better CallManager, while another serves.
+    Move,
+    /// The binding is taken back.
+    Unregister,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Register, Self::Refresh, Self::Heartbeat, Self::Token, Self::Move, Self::Unregister];
+
+    /// In one word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Refresh => "refresh",
+            Self::Heartbeat => "heartbeat",
+            Self::Token => "token",
+            Self::Move => "move",
+            Self::Unregister => "unregister",
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With this final answer. A challenge that was met is not one.
+    Answered(u16),
+    /// Without a final answer within the patience.
+    NoAnswer,
+    /// Nobody listens there.
+    Unreachable,
+    /// It was scheduled and never sent: the phone was not registered, or had not even got the answer before the last.
+    Skipped,
+}
+
+/// One operation from its intended beginning to its end, challenges included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// What it was for.
+    pub operation: Operation,
+    /// The CallManager.
+    pub server: Option<SocketAddr>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it was meant to begin.
+    pub begun: Time,
+    /// How much later its first request was written, by the generator's own fault.
+    pub late: Duration,
+    /// When it was over.
+    pub at: Time,
+    /// The answer's Retry-After.
+    pub retry_after: Option<Duration>,
 }
 
 /// Where a phone stands.

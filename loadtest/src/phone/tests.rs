@@ -164,6 +164,8 @@ pub(super) struct World {
     pub(super) registrars: Vec<Registrar>,
     pub(super) sent: Vec<Sent>,
     pub(super) log: Vec<Change>,
+    /// Operations that are over.
+    pub(super) over: Vec<Exchange>,
     /// Answers of the phone to requests.
     pub(super) answers: Vec<String>,
     /// Streams are opened at once; ports count up from here.
@@ -198,6 +200,7 @@ impl World {
             registrars: (0..3).map(|place| Registrar::new(address(place))).collect(),
             sent: Vec::new(),
             log: Vec::new(),
+            over: Vec::new(),
             answers: Vec::new(),
             next_port: 50_000,
         }
@@ -231,6 +234,7 @@ impl World {
             assert!(steps < 200, "a phone talks without end: {:?}", self.sent.last());
             match output {
                 PhoneOutput::Changed(change) => self.log.push(change),
+                PhoneOutput::Over(exchange) => self.over.push(exchange),
                 PhoneOutput::Open { to } => {
                     let input = match self.registrars.iter().find(|r| r.address == to).map(|r| r.life) {
                         Some(Life::Up | Life::Silent) => {

@@ -10,7 +10,7 @@ use tandem_base::Time;
 use tandem_sip::transaction::timer::{T2, TIMER_E};
 
 use super::reply::Reply;
-use super::{Phone, PhoneOutput, Why};
+use super::{Exchange, Operation, Outcome, Phone, PhoneOutput, Why};
 use crate::MAX_SERVERS;
 
 /// What a request is for.
@@ -30,6 +30,19 @@ pub(super) enum Kind {
     Unregister,
 }
 
+impl Kind {
+    const fn operation(self) -> Operation {
+        match self {
+            Self::Register => Operation::Register,
+            Self::Refresh => Operation::Refresh,
+            Self::Beat => Operation::Heartbeat,
+            Self::Token => Operation::Token,
+            Self::Move => Operation::Move,
+            Self::Unregister => Operation::Unregister,
+        }
+    }
+}
+
 /// What earlier attempts of a request met, so that none is repeated for ever.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Past {
@@ -39,6 +52,10 @@ pub(super) struct Past {
     pub(super) stale: bool,
     /// 423 so many times.
     pub(super) raised: u8,
+    /// When the operation was meant to begin; a challenge does not begin it anew.
+    pub(super) begun: Time,
+    /// How much later its first request was written.
+    pub(super) late: Duration,
 }
 
 /// A request without a final answer yet.
@@ -63,7 +80,8 @@ pub(super) struct Transaction {
 impl Phone {
     /// Sends a new request; whatever was open at that CallManager is forgotten.
     pub(super) fn launch(&mut self, now: Time, kind: Kind, server: u8) {
-        self.launch_again(now, kind, server, Past::default());
+        let begun = self.intended.take().unwrap_or(now).min(now);
+        self.launch_again(now, kind, server, Past { begun, late: now.since(begun), ..Past::default() });
     }
 
     /// The same, with the history of an attempt that was challenged or told to ask for longer.
@@ -124,6 +142,7 @@ impl Phone {
         while let Some(place) = self.open.iter().position(|t| t.give_up <= now) {
             let transaction = self.open.swap_remove(place);
             self.counters.timeouts = self.counters.timeouts.saturating_add(1);
+            self.over(now, &transaction, Outcome::NoAnswer, None);
             self.unanswered(now, &transaction, Why::NoAnswer);
         }
         for place in 0..self.open.len() {
@@ -136,6 +155,20 @@ impl Phone {
                 self.outbox.push_back(PhoneOutput::Send { to, bytes, again: true });
             }
         }
+    }
+
+    /// Tells the driver how an operation ended.
+    pub(super) fn over(&mut self, now: Time, request: &Transaction, outcome: Outcome, retry_after: Option<Duration>) {
+        let exchange = Exchange {
+            operation: request.kind.operation(),
+            server: self.address(request.server),
+            outcome,
+            begun: request.past.begun,
+            late: request.past.late,
+            at: now,
+            retry_after,
+        };
+        self.outbox.push_back(PhoneOutput::Over(exchange));
     }
 
     /// The next of these timers.
@@ -178,6 +211,7 @@ impl Phone {
         let open: Vec<Transaction> = self.open.extract_if(.., |t| t.server == server).collect();
         let serving = self.status == super::Status::Registered && self.server == server;
         for transaction in &open {
+            self.over(now, transaction, Outcome::Unreachable, None);
             self.unanswered(now, transaction, Why::Unreachable);
         }
         if serving && open.is_empty() {
