@@ -95,7 +95,7 @@ impl Bench {
 
     /// The floor.
     pub(crate) fn bare(&mut self, runs: u32) -> Result<(), Error> {
-        let setup = Setup { devices: 1, digest: false, pace: None };
+        let setup = Setup::plain(1);
         let server = Server::start(Kind::Bare, &setup, &self.place)?;
         let mut generator = Generator::new(server.address, true)?;
         let load = Load { devices: 100_000, count: BARE_OPERATIONS, ..Load::new(Pattern::Plain) };
@@ -105,7 +105,7 @@ impl Bench {
     /// First registrations, then what is wanted of refreshes; memory too.
     pub(crate) fn plain(&mut self, kind: Kind, empty: Option<Memory>, wanted: &Wanted) -> Result<(), Error> {
         let Wanted { devices, runs, operations, refresh, paced } = *wanted;
-        let setup = Setup { devices, digest: false, pace: None };
+        let setup = Setup::plain(devices);
         let server = Server::start(kind, &setup, &self.place)?;
         let mut generator = Generator::new(server.address, false)?;
         self.fill(&server, &mut generator, devices, None)?;
@@ -144,7 +144,7 @@ impl Bench {
 
     /// Registrations with credentials.
     pub(crate) fn challenged(&mut self, kind: Kind, wanted: &Wanted) -> Result<(), Error> {
-        let setup = Setup { devices: wanted.devices, digest: true, pace: None };
+        let setup = Setup { digest: true, ..Setup::plain(wanted.devices) };
         let server = Server::start(kind, &setup, &self.place)?;
         let mut generator = Generator::new(server.address, false)?;
         let devices = wanted.devices;
@@ -163,7 +163,7 @@ impl Bench {
 
     /// A connection per phone.
     pub(crate) fn tcp(&mut self, connections: u32, rounds: u32, runs: u32) -> Result<(), Error> {
-        let setup = Setup { devices: connections, digest: false, pace: None };
+        let setup = Setup { connections, ..Setup::plain(connections) };
         let server = Server::start(Kind::Tandem, &setup, &self.place)?;
         let label = format!("Tandem: opening {connections} connections");
         let mut tell = self.progress.begin(&label, connections.into());
@@ -180,14 +180,14 @@ impl Bench {
 
     /// What a server takes with one device.
     pub(crate) fn empty(&mut self, kind: Kind) -> Result<Memory, Error> {
-        let server = Server::start(kind, &Setup { devices: 1, digest: false, pace: None }, &self.place)?;
+        let server = Server::start(kind, &Setup::plain(1), &self.place)?;
         pause(SETTLE);
         Ok(kernel::memory(server.process()))
     }
 
     /// Refreshes at full rate for a long time.
     pub(crate) fn growth(&mut self, devices: u32, seconds: u64) -> Result<(), Error> {
-        let server = Server::start(Kind::Tandem, &Setup { devices, digest: false, pace: None }, &self.place)?;
+        let server = Server::start(Kind::Tandem, &Setup::plain(devices), &self.place)?;
         let mut generator = Generator::new(server.address, false)?;
         self.fill(&server, &mut generator, devices, None)?;
         let clock = Clock::system();
@@ -225,7 +225,7 @@ impl Bench {
 
     /// Twice the load that it carries.
     pub(crate) fn overload(&mut self, crowd: &Crowd) -> Result<(), Error> {
-        let setup = Setup { devices: crowd.registered * 2, digest: false, pace: Some(OVERLOAD_PACE) };
+        let setup = Setup { pace: Some(OVERLOAD_PACE), ..Setup::plain(crowd.registered * 2) };
         let server = Server::start(Kind::Tandem, &setup, &self.place)?;
         let mut generator = Generator::new(server.address, false)?;
         let registered = crowd.registered;

@@ -105,7 +105,9 @@ pub(crate) fn description() -> String {
     let cpu = read("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|l| Some(l.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned()));
     let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not what this process may use: it is pinned.
+    let stat = read("/proc/stat").unwrap_or_default();
+    let cores = stat.lines().filter(|l| l.starts_with("cpu") && !l.starts_with("cpu ")).count();
     format!("{cores} cores, {}, kernel {}", model.unwrap_or_else(|| "unknown processor".to_owned()), kernel.trim())
 }
 

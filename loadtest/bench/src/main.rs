@@ -97,6 +97,7 @@ fn measure(global: &Global, command: &Command) -> ExitCode {
             register.devices
         }
         Command::Tcp { connections, rounds, runs } => {
+            enough_files(&mut bench, *connections);
             bench.part("bare exchange", |b| b.bare(*runs));
             bench.part("tcp", |b| b.tcp(*connections, *rounds, *runs));
             *connections
@@ -139,11 +140,6 @@ fn prepare(global: &Global) -> Result<Bench, Error> {
     if global.nice != 0 {
         run("renice", &["-n", &nice, "-p", &me])?;
     }
-    let files = "--nofile=65536:65536";
-    if kernel::open_files() < 65_536 {
-        // Only TCP needs it, and says so when it is refused.
-        let _ = run("prlimit", &["--pid", &me, files]);
-    }
     let beside = std::env::current_exe().map_err(Error::io("cannot find this very program"))?.with_file_name("tandem");
     let usual = std::env::temp_dir().join(format!("tandem-bench-{me}"));
     let work = global.work.clone().unwrap_or(usual);
@@ -158,6 +154,19 @@ fn prepare(global: &Global) -> Result<Bench, Error> {
         kamailio: global.kamailio.clone(),
     };
     Ok(Bench { place, progress, results: Results::default() })
+}
+
+/// A connection takes a file here too. A limit that cannot be raised is told by the connection that meets it.
+fn enough_files(bench: &mut Bench, connections: u32) {
+    let wanted = u64::from(connections) + 256;
+    if kernel::open_files() >= wanted {
+        return;
+    }
+    let (me, limit) = (std::process::id().to_string(), format!("--nofile={wanted}:{wanted}"));
+    let raised = std::process::Command::new("prlimit").args(["--pid", &me, &limit]).status();
+    if !raised.is_ok_and(|s| s.success()) {
+        bench.progress.say(&format!("{connections} connections need {wanted} open files: `ulimit -n {wanted}` first"));
+    }
 }
 
 fn register_parts(bench: &mut Bench, register: &Register) {
@@ -233,6 +242,7 @@ fn sit(bench: &mut Bench, sitting: &Sitting) {
         return;
     }
     // The cost per connection is compared with a bare exchange of its own minute.
+    enough_files(bench, sitting.connections);
     if sitting.connections > 0 && !bench.part("tcp", |b| b.tcp(sitting.connections, 20, runs)) {
         return;
     }

@@ -22,8 +22,8 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// How long a server may take to end when it is asked to.
 const END_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Open files of a server: connections and some.
-const FILES: u64 = 65_536;
+/// Open files of a server beside its connections.
+const FILES: u64 = 256;
 const KAMAILIO_CONFIG: &str = include_str!("../cfg/kamailio.cfg");
 /// Address space of Kamailio's shared memory, in MiB; only what is used becomes resident.
 const KAMAILIO_SHARED_MIB: &str = "4000";
@@ -60,6 +60,14 @@ pub(crate) struct Setup {
     pub(crate) digest: bool,
     /// New registrations it takes per second; `None` takes all.
     pub(crate) pace: Option<u32>,
+    /// TCP connections: each takes a file.
+    pub(crate) connections: u32,
+}
+impl Setup {
+    /// Takes all, asks for nothing, over UDP.
+    pub(crate) const fn plain(devices: u32) -> Self {
+        Self { devices, digest: false, pace: None, connections: 0 }
+    }
 }
 
 /// Where and how servers run.
@@ -102,10 +110,11 @@ impl Server {
         let output = std::fs::File::create(&log).map_err(Error::io(format!("cannot write {}", log.display())))?;
         let errors = output.try_clone().map_err(Error::io("cannot share a log"))?;
         let nice = place.nice.to_string();
-        let files = format!("--nofile={FILES}:{FILES}");
+        let wanted = FILES + u64::from(setup.connections);
+        let files = format!("--nofile={wanted}:{wanted}");
         let mut command = Command::new("nice");
         command.args(["-n", &nice, "taskset", "-c", &place.core]);
-        if kernel::open_files() < FILES {
+        if kernel::open_files() < wanted {
             command.args(["prlimit", &files]);
         }
         command.arg(&program).args(&arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
@@ -163,8 +172,8 @@ impl Drop for Server {
     /// Kamailio's parent ends its children when it is asked to; the others need no farewell.
     fn drop(&mut self) {
         let below = kernel::tree(self.process());
-        if self.kind == Kind::Kamailio {
-            let _ = Command::new("kill").args(["-TERM", &self.process().to_string()]).status();
+        if self.kind == Kind::Kamailio && matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-TERM", &self.process().to_string()]).stderr(Stdio::null()).status();
             let mut waited = Duration::ZERO;
             while waited < END_MAX && matches!(self.child.try_wait(), Ok(None)) {
                 pause(LOOK_EVERY);
@@ -253,7 +262,7 @@ fn tandem(address: SocketAddr, setup: &Setup, place: &Place, state: &Path) -> Re
 
 /// As `examples/config/benchmark.toml`, with these devices.
 pub(crate) fn configuration(port: u16, setup: &Setup) -> String {
-    let Setup { devices, digest, pace } = *setup;
+    let Setup { devices, digest, pace, .. } = *setup;
     let pace = pace.unwrap_or(1_000_000);
     let password = if digest { format!("password = \"{}\"\n", crate::request::PASSWORD) } else { String::new() };
     format!(
