@@ -45,7 +45,7 @@ pub(crate) struct Global {
     /// Core of the generator
     #[arg(long, global = true, default_value = "1", value_name = "CORE")]
     pub(crate) generator_core: String,
-    /// Niceness of servers and generator: -20 runs ahead of other work, where that is allowed
+    /// Niceness of servers and generator: -20 runs ahead of other work of the session, where that is allowed
     #[arg(long, global = true, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
     pub(crate) nice: i32,
     /// Folder for configurations, state and logs [default: a new one in the temporary folder]

@@ -23,8 +23,10 @@ const PACED_SECONDS: u64 = 3;
 const PACED_WINDOW: usize = 4_000;
 /// After the fill and before memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
-/// New registrations per second that the node takes under overload.
-pub(crate) const OVERLOAD_PACE: u32 = 10_000;
+/// New registrations per second that the node takes under overload: fewer than come.
+const OVERLOAD_PACE: u32 = 1_500;
+/// Spinners that share the server's core then.
+const SPINNERS: usize = 2;
 /// How often memory is read while it must not grow.
 const GROWTH_EVERY: u64 = 500_000;
 
@@ -243,10 +245,10 @@ impl Bench {
             return Err(server.trouble(format!("the fill failed: {:?}", outcome.statuses)));
         }
         // The server shares its core, so that the generator can offer twice of what it carries.
-        let spinner = spinner(&self.place)?;
+        let spinners = (0..SPINNERS).map(|_| spinner(&self.place)).collect::<Result<Vec<_>, _>>()?;
         let mut tell = self.progress.begin("Tandem: overload, microseconds", crowd.seconds * 1_000_000);
         let result = overload(&server, &mut generator, crowd, &mut tell)?;
-        drop(spinner);
+        drop(spinners);
         self.results.overload = Some(result);
         Ok(())
     }

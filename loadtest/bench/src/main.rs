@@ -118,7 +118,8 @@ fn measure(global: &Global, command: &Command) -> ExitCode {
     let measured = bench.results.rows.iter().any(|r| r.server == Kind::Kamailio);
     let kamailio = if measured { server::kamailio_version(&bench.place) } else { None };
     let request_bytes = request::Template::new(40_000, "UDP").len();
-    let text = table::render(global.output, &Head { request_bytes, kamailio, devices }, &bench.results);
+    let all_aims = matches!(command, Command::Sitting(_));
+    let text = table::render(global.output, &Head { request_bytes, kamailio, devices, all_aims }, &bench.results);
     let written = std::io::stdout().write_all(text.as_bytes());
     let complete = table::complete(&bench.results) && written.is_ok();
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -200,7 +200,7 @@ fn bare(address: SocketAddr) -> Result<Program, Error> {
     Ok((me()?, vec!["echo".into(), "--listen".into(), address.to_string().into()]))
 }
 
-/// A process that burns half of the servers' core.
+/// A process that takes its share of the servers' core.
 pub(crate) fn spinner(place: &Place) -> Result<Spinner, Error> {
     let nice = place.nice.to_string();
     let mut command = Command::new("nice");

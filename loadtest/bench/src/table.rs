@@ -23,6 +23,8 @@ pub(crate) struct Head {
     pub(crate) kamailio: Option<String>,
     /// Devices of the main rows.
     pub(crate) devices: u32,
+    /// Aims that were not measured are told too.
+    pub(crate) all_aims: bool,
 }
 
 /// The whole result as text.
@@ -38,7 +40,8 @@ pub(crate) fn render(form: Form, head: &Head, results: &Results) -> String {
         });
         return format!("{all:#}\n");
     }
-    let kamailio = head.kamailio.as_ref().map_or_else(|| "not here".to_owned(), |v| format!("{v}, tlsf, one worker"));
+    let kamailio =
+        head.kamailio.as_ref().map_or_else(|| "not measured".to_owned(), |v| format!("{v}, tlsf, one worker"));
     let mut text = format!(
         "{}. REGISTER of {} bytes. Kamailio: {kamailio}.\nCPU in microseconds per operation of the server's whole process \
          tree, least / middle of the runs; ratios likewise.\n",
@@ -48,7 +51,9 @@ pub(crate) fn render(form: Form, head: &Head, results: &Results) -> String {
     if let Some(why) = &results.incomplete {
         let _ = writeln!(text, "\nNOT COMPLETE: {why}");
     }
-    for table in [compared(results), runs(results), others(results), aimed(&aims(results, head.devices))] {
+    let mut aims = aims(results, head.devices);
+    aims.retain(|a| head.all_aims || a.met.is_some());
+    for table in [compared(results), runs(results), others(results), aimed(&aims)] {
         if table.row_count() > 0 {
             let _ = write!(text, "\n{}\n", styled(table, form));
         }
@@ -57,7 +62,7 @@ pub(crate) fn render(form: Form, head: &Head, results: &Results) -> String {
 }
 
 fn styled(mut table: Table, form: Form) -> Table {
-    table.load_preset(if form == Form::Markdown { presets::ASCII_MARKDOWN } else { presets::UTF8_HORIZONTAL_ONLY });
+    table.load_preset(if form == Form::Markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
     table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
@@ -174,7 +179,7 @@ fn others(results: &Results) -> Table {
         let mut add = |name: &str, figure: String| {
             table.add_row([format!("Tandem, overload: {name}"), figure]);
         };
-        add("peak, on half of a core", format!("{:.0}/s", o.peak));
+        add("peak, on a third of a core", format!("{:.0}/s", o.peak));
         add("offered", format!("{:.0}/s, {:.0} of them newcomers", o.offered, o.offered_newcomers));
         add("answered with 200 in 0.5 s", format!("{:.0}/s refreshes, {:.0}/s newcomers", o.refreshed, o.registered));
         add(
