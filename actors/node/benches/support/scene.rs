@@ -127,7 +127,7 @@ impl Scene {
         for (device, cseq, credentials) in requests {
             self.requests.add(device, cseq, &credentials);
         }
-        self.now = self.now + BATCH_TIME;
+        self.now += BATCH_TIME;
         meter.begin();
         self.measured();
         meter.end();
