@@ -95,6 +95,34 @@ pub struct Device {
 const _: () = assert!(size_of::<Option<Device>>() <= 192, "a device's slot has grown");
 
 impl Device {
+    /// Before its first REGISTER at this node: nothing is bound, and whatever comes first is accepted.
+    pub fn unregistered(index: DeviceIndex, rank: Rank, group: u16, pool: u16, peer: Peer) -> Self {
+        Self {
+            key: DeviceKey::default(),
+            call_id: 0,
+            transaction: None,
+            row_hash: 0,
+            stamp: Stamp::default(),
+            cseq: 0,
+            expires_at: 0,
+            granted: 0,
+            answered: 0,
+            index,
+            armed: 0,
+            rank,
+            reason: 0,
+            traits: Traits::default(),
+            busy: false,
+            called_home: 0,
+            nonces: NcWindow::default(),
+            since: 0,
+            group,
+            pool,
+            peer,
+            contact: Arc::from(""),
+            path: None,
+        }
+    }
     /// Over what it is reached.
     pub fn transport(&self) -> Transport {
         if self.traits.stream { Transport::Tcp } else { Transport::Udp }

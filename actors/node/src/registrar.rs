@@ -7,7 +7,6 @@ use crate::device_host::DeviceHost;
 use crate::locator::{DeviceIndex, Elsewhere};
 use crate::observe::Happened;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use tandem_base::{NodeLife, NodeName, Rank, Stamp, Time};
 use tandem_host::light::contain;
 use tandem_host::outbox::{Flow, Peer};
@@ -223,30 +222,15 @@ impl DeviceHost {
     /// The actor of a device before its first REGISTER here.
     fn newcomer(&self, now: Time, wish: &Wish<'_>, rank: Rank, reason: RegisterReason) -> Option<Device> {
         let index = wish.device;
+        let (group, pool) = (self.directory.group_of(index)?, self.directory.pool_of(index)?);
         Some(Device {
             key: self.directory.key(index),
-            call_id: 0,
-            transaction: None,
-            row_hash: 0,
             stamp: self.stamp,
-            cseq: 0,
             expires_at: Self::seconds(now),
-            granted: 0,
-            answered: 0,
-            index,
-            armed: 0,
-            rank,
             reason: reason.code(),
-            traits: Traits::default(),
-            busy: false,
-            called_home: 0,
             nonces: self.nonces_of(index),
             since: self.unix_seconds(),
-            group: self.directory.group_of(index)?,
-            pool: self.directory.pool_of(index)?,
-            peer: wish.peer,
-            contact: Arc::from(""),
-            path: None,
+            ..Device::unregistered(index, rank, group, pool, wish.peer)
         })
     }
 

@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -115,8 +116,51 @@ impl DatagramSocket {
         let value = |at: usize| values.get(at).copied().filter(|_| whole);
         Some(SocketQueue { bytes: value(WAITING)?, dropped: value(DROPS)? })
     }
+    /// Blocks this thread until a datagram waits, at most `patience`; whether one does. For programs that own their thread: on an arbiter
+    /// the loop waits.
+    pub fn wait(&self, patience: Duration) -> bool {
+        let mut one = libc::pollfd { fd: self.descriptor(), events: libc::POLLIN, revents: 0 };
+        let millis = libc::c_int::try_from(patience.as_millis()).unwrap_or(libc::c_int::MAX);
+        // SAFETY: one descriptor that is open for as long as `self`, in a value that lives here.
+        unsafe { libc::poll(&raw mut one, 1, millis) > 0 }
+    }
     fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+/// Both directions of sockets in batches, for a program that owns its thread and waits for nobody: the benchmark's generator and its bare
+/// server. A node's sockets are driven by `udp_loop`.
+pub struct Batches {
+    rx: Rx,
+    tx: Tx,
+}
+
+impl Batches {
+    /// Builds the buffers, once.
+    pub fn new() -> Self {
+        Self { rx: Rx::new(), tx: Tx::new() }
+    }
+    /// Receives what is there, at most [`RX_BATCH`] datagrams, and returns how many came; see [`Batches::received`].
+    ///
+    /// # Errors
+    /// The kernel's; an earlier datagram that nobody took (connection refused) is one.
+    pub fn receive(&mut self, socket: &DatagramSocket) -> io::Result<usize> {
+        self.rx.receive(socket, 0)
+    }
+    /// What the last [`Batches::receive`] brought.
+    pub fn received(&self) -> Received<'_> {
+        self.rx.received()
+    }
+    /// Sends what the outbox holds for [`Flow::Udp`] 0 and returns how many datagrams the kernel took. The outbox keeps them.
+    pub fn send(&mut self, socket: &DatagramSocket, outbox: &Outbox) -> u64 {
+        self.tx.send(socket, 0, outbox).sent
+    }
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,0 +1,213 @@
+//! The command line as types: every command, option, default and help text.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const TOP_HELP: &str = "\
+EXAMPLES
+  cargo build --release --workspace
+  target/release/tandem-bench sitting                  everything in turn, one table (about an hour)
+  target/release/tandem-bench sitting --growth-seconds 0 --overload-seconds 0
+  target/release/tandem-bench register --part refresh,challenged --devices 100000
+  target/release/tandem-bench register --server kamailio --part refresh
+  target/release/tandem-bench -o json sitting > sitting.json
+
+Two cores are needed: the server gets one, the generator the other and spins.
+CPU is what the kernel's scheduler counted for the server's whole process tree.
+A row marked ~ was disturbed by other work; one marked ! does not count.
+
+EXIT CODES
+  0  measured (whether the aims are met stands in the table)
+  1  something could not be measured, or a row does not count
+  2  wrong command line";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "tandem-bench", version, max_term_width = 120, after_help = TOP_HELP, subcommand_required = true)]
+#[command(about = "What an operation costs Tandem, beside a bare UDP exchange and Kamailio in the same sitting")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// Form of the result
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: Form,
+    /// Core of the servers
+    #[arg(long, global = true, default_value = "0", value_name = "CORE")]
+    pub(crate) server_core: String,
+    /// Core of the generator
+    #[arg(long, global = true, default_value = "1", value_name = "CORE")]
+    pub(crate) generator_core: String,
+    /// Niceness of servers and generator: -20 runs ahead of other work of the session, where that is allowed
+    #[arg(long, global = true, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
+    pub(crate) nice: i32,
+    /// Folder for configurations, state and logs [default: a new one in the temporary folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) work: Option<PathBuf>,
+    /// The program tandem [default: beside this program]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tandem: Option<PathBuf>,
+    /// The program kamailio
+    #[arg(long, global = true, default_value = "/usr/sbin/kamailio", value_name = "FILE")]
+    pub(crate) kamailio: PathBuf,
+}
+
+/// Form of the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    #[default]
+    Text,
+    /// For documents
+    Markdown,
+    /// For scripts
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The bare UDP exchange alone: what everything else is compared with
+    Floor {
+        /// Runs
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        runs: u32,
+    },
+    /// REGISTER over UDP against one server
+    Register(Register),
+    /// REGISTER over TCP, a connection per phone
+    Tcp {
+        /// Connections
+        #[arg(long, default_value_t = 9_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+        connections: u32,
+        /// Rounds per run
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        rounds: u32,
+        /// Runs
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        runs: u32,
+    },
+    /// Memory per registered device, and whether it grows while they refresh
+    Memory {
+        /// Devices; may be given several times
+        #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000], value_parser = clap::value_parser!(u32).range(2..=2_000_000))]
+        devices: Vec<u32>,
+        /// Seconds of refreshes as fast as they go, at the first number of devices
+        #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+        growth_seconds: u64,
+    },
+    /// All of it in turn, with the bare exchange and Kamailio before and after, and the aims
+    Sitting(Sitting),
+    /// A server that reads nothing: the floor (started by the other commands)
+    #[command(hide = true)]
+    Echo {
+        /// Where it listens
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Burns a core (started by the other commands)
+    #[command(hide = true)]
+    Spin,
+}
+
+/// A server to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Registrar {
+    /// This project
+    Tandem,
+    /// Where it is installed
+    Kamailio,
+}
+
+/// A part of `register`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// First registration of every device
+    Fill,
+    /// Each further one
+    Refresh,
+    /// Challenged, then with credentials
+    Challenged,
+    /// Refreshes at a given rate
+    Paced,
+    /// Twice what the server can carry (Tandem only)
+    Overload,
+}
+
+/// `tandem-bench register`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Register {
+    /// Which server
+    #[arg(long, value_enum, default_value_t = Registrar::Tandem)]
+    pub(crate) server: Registrar,
+    /// Devices
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(2..=2_000_000))]
+    pub(crate) devices: u32,
+    /// Which parts
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Fill, Part::Refresh, Part::Challenged, Part::Paced, Part::Overload])]
+    pub(crate) part: Vec<Part>,
+    /// Runs of each part
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) runs: u32,
+    /// Operations per run
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) operations: u64,
+    /// Rate of the paced part, per second
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rate: u64,
+    /// Length of the overload
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) overload_seconds: u64,
+    /// Newcomers among a hundred arrivals of the overload
+    #[arg(long, default_value_t = 10, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
+    pub(crate) newcomers: u64,
+}
+
+/// `tandem-bench sitting`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Sitting {
+    /// Runs of each row
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) runs: u32,
+    /// Operations per run
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) operations: u64,
+    /// Devices of the main rows
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(2..=2_000_000))]
+    pub(crate) devices: u32,
+    /// Devices of the rows that show whether the cost is flat
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000], value_parser = clap::value_parser!(u32).range(2..=2_000_000))]
+    pub(crate) also: Vec<u32>,
+    /// TCP connections; 0 leaves them out
+    #[arg(long, default_value_t = 9_000, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub(crate) connections: u32,
+    /// Length of the refreshes that memory must not grow under; 0 leaves them out
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub(crate) growth_seconds: u64,
+    /// Length of the overload; 0 leaves it out
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) overload_seconds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+        let cli =
+            Cli::try_parse_from(["tandem-bench", "register", "--part", "refresh,paced", "--nice", "-20"]).unwrap();
+        let Command::Register(register) = cli.command else { panic!("another command") };
+        assert_eq!((register.part, cli.global.nice), (vec![Part::Refresh, Part::Paced], -20));
+        assert!(Cli::try_parse_from(["tandem-bench", "register", "--devices", "1"]).is_err());
+    }
+}
