@@ -129,7 +129,8 @@ pub struct Phone {
     servers: [Server; MAX_SERVERS],
     open: Vec<Transaction>,
     outbox: VecDeque<PhoneOutput>,
-    proof: Option<Box<Proof>>,
+    /// The last challenge of each CallManager, the newest last.
+    proofs: Vec<Proof>,
     dice: Dice,
     /// Names this life of the phone in Call-IDs and tags.
     life: u64,
@@ -180,7 +181,7 @@ impl Phone {
             servers: [Server::NEW; MAX_SERVERS],
             open: Vec::new(),
             outbox: VecDeque::new(),
-            proof: None,
+            proofs: Vec::new(),
             dice,
             life,
             cseq: 0,
@@ -320,7 +321,8 @@ impl Phone {
         size_of::<Self>()
             + self.text.len()
             + self.adopted.as_deref().map_or(0, size_of_val)
-            + self.proof.as_deref().map_or(0, Proof::memory)
+            + self.proofs.capacity() * size_of::<Proof>()
+            + self.proofs.iter().map(Proof::memory).sum::<usize>()
             + self.open.capacity() * size_of::<Transaction>()
             + self.open.iter().map(|t| t.wire.len()).sum::<usize>()
             + self.outbox.capacity() * size_of::<PhoneOutput>()

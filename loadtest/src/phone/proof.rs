@@ -1,5 +1,5 @@
-//! Digest answers of the phone (RFC 7616, RFC 8760): it keeps the last challenge and uses its nonce for every further
-//! request, also at the other CallManagers of the cluster, counting up; only a new challenge replaces it.
+//! Digest answers of the phone (RFC 7616, RFC 8760): it keeps the last challenge of each CallManager and uses its nonce for every
+//! further request there, counting up. A registration at one that never challenged it goes with the newest nonce it has.
 //!
 //! It must never answer twice with a secret that was just refused: a second challenge is answered only when it says
 //! that the nonce was stale, and that once.
@@ -17,6 +17,8 @@ const CHALLENGE_MAX: usize = 1_024;
 /// A challenge and how often its nonce was used.
 #[derive(Debug)]
 pub(super) struct Proof {
+    /// Whose challenge it was: a place in the phone's list.
+    server: u8,
     /// Realm, nonce and opaque one after another.
     text: Box<[u8]>,
     realm_len: u16,
@@ -30,12 +32,13 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    fn new(challenge: &Challenge<'_>, proxy: bool, user: &str, password: &str) -> Option<Self> {
+    fn new(server: u8, challenge: &Challenge<'_>, proxy: bool, user: &str, password: &str) -> Option<Self> {
         let text = [challenge.realm, challenge.nonce, challenge.opaque.unwrap_or_default()].concat();
         if text.len() > CHALLENGE_MAX {
             return None;
         }
         Some(Self {
+            server,
             text: text.into_boxed_slice(),
             realm_len: u16::try_from(challenge.realm.len()).ok()?,
             nonce_len: u16::try_from(challenge.nonce.len()).ok()?,
@@ -59,9 +62,9 @@ impl Proof {
         })
     }
 
-    /// Bytes held, the struct included.
+    /// Bytes held beside the struct.
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + self.text.len()
+        self.text.len()
     }
 }
 
@@ -77,19 +80,26 @@ impl Phone {
         if request.past.challenged && (request.past.stale || !stale) {
             return false;
         }
-        let proof = Proof::new(&challenge, reply.status == 407, self.digest_user(), self.password());
+        let proxy = reply.status == 407;
+        let proof = Proof::new(request.server, &challenge, proxy, self.digest_user(), self.password());
         let Some(proof) = proof else { return false };
-        self.proof = Some(Box::new(proof));
+        // At most one for each place in the list; the newest stands last.
+        self.proofs.retain(|p| p.server != request.server);
+        self.proofs.reserve_exact(1);
+        self.proofs.push(proof);
         self.counters.challenges = self.counters.challenges.saturating_add(1);
         let past = Past { challenged: true, stale: request.past.stale | stale, ..request.past };
         self.launch_again(now, request.kind, request.server, past);
         true
     }
 
-    /// Appends the Authorization line when there is a challenge to answer. `salt` makes the client's nonce.
-    pub(super) fn write_proof(&mut self, out: &mut Vec<u8>, method: &str, uri: &str, salt: u32) {
+    /// Appends the Authorization line when there is a challenge to answer. `binds`: the request registers the phone.
+    pub(super) fn write_proof(&mut self, out: &mut Vec<u8>, method: &str, uri: &str, at: (u8, bool, u32)) {
+        let (server, binds, salt) = at;
+        let known = self.proofs.iter().position(|p| p.server == server);
+        let place = known.or_else(|| self.proofs.len().checked_sub(1).filter(|_| binds));
+        let Some(mut proof) = place.map(|place| self.proofs.remove(place)) else { return };
         let cnonce = format!("{salt:08x}");
-        let Some(mut proof) = self.proof.take() else { return };
         proof.nc = proof.nc.wrapping_add(1);
         if let Some(challenge) = proof.challenge() {
             let with = Answer {
@@ -104,6 +114,7 @@ impl Phone {
             answer(out, &challenge, &with);
             out.extend_from_slice(b"\r\n");
         }
-        self.proof = Some(proof);
+        // Back to its place: the order is that of the challenges.
+        self.proofs.insert(place.unwrap_or_default().min(self.proofs.len()), proof);
     }
 }

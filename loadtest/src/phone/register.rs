@@ -57,7 +57,7 @@ impl Phone {
         self.forget(|_| true);
         self.use_list(None);
         self.servers = [Server::NEW; MAX_SERVERS];
-        self.proof = None;
+        self.proofs.clear();
         self.called = false;
         self.lost = false;
         self.busy = false;

@@ -81,7 +81,8 @@ impl Phone {
             }
         };
         let mut bytes = text.into_bytes();
-        self.write_proof(&mut bytes, method, &uri, *salt);
+        let binds = matches!(kind, Kind::Register | Kind::Refresh | Kind::Move);
+        self.write_proof(&mut bytes, method, &uri, (*server, binds, *salt));
         bytes.extend_from_slice(b"Content-Length: 0\r\n\r\n");
         Bytes::from(bytes)
     }

@@ -186,6 +186,22 @@ fn a_heartbeat_with_the_nonce_of_the_registration_is_asked_anew_or_it_would_be_g
 }
 
 #[test]
+fn a_heartbeat_to_the_node_whose_nonce_the_phone_took_along_is_asked_anew_too() {
+    let cluster = Cluster::start(2, "", &[&[0, 1]]);
+    let phone = Phone::udp("A001", cluster.udp(0)).registered();
+    wait_for_rows(&cluster, 1);
+    let mut phone = phone.moved(cluster.udp(1));
+    let more = phone.binding(600);
+    assert_eq!(phone.once("REGISTER", &more).status, 200, "with the nonce of the first node");
+    cluster.wait_until("the newest registration stays alone", |c| c.served() == [0, 1]);
+    wait_for_rows(&cluster, 0);
+    let mut phone = phone.moved(cluster.udp(0));
+    let beat = format!("Contact: <{}>;expires=0;cisco-keep-alive\r\n", phone.contact);
+    let answer = phone.once("REGISTER", &beat);
+    assert!(is_stale(&answer), "{}", answer.text);
+}
+
+#[test]
 fn what_was_overheard_is_no_good_after_the_death_of_the_node_that_took_it() {
     let cluster = Cluster::start(2, "", &[&[0, 1]]);
     let mut phone = Phone::udp("A001", cluster.udp(0)).registered();

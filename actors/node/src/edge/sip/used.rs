@@ -56,16 +56,17 @@ impl DeviceHost {
         let elsewhere = self.locator.elsewhere(device).map(|e| e.nonces()).unwrap_or_default();
         both(elsewhere, self.edge.used.window(device).unwrap_or_default())
     }
-    /// Whether a nonce may be used here (docs/decisions/0007): this node issued it and so knows of every use, or it is the one that the
-    /// device's registration, wherever it is, was made with. `binds`: what it is used for becomes that registration; a nonce of another
-    /// node that is used for anything else would still be good there.
+    /// Whether a nonce may be used here (docs/decisions/0007). Registered here: one that this node issued, and so knows every use of, or the
+    /// one that the registration was made with. Not registered here: to bind, one of this node's or that of the registration elsewhere;
+    /// for anything else only one of this node's that no registration elsewhere uses, or it would still be good there.
     pub(super) fn may_use(&self, device: DeviceIndex, (time, id, _): (u32, u32, u32), binds: bool) -> bool {
-        if self.edge.issued_here(id) {
-            return true;
+        let names = |w: NcWindow| (w.nonce_time, w.nonce_id) == (time, id);
+        let own = self.edge.issued_here(id);
+        if self.locator.slot(device).is_some() {
+            return own || names(self.nonces_of(device));
         }
-        let here = self.locator.slot(device).is_some();
-        let known = self.nonces_of(device);
-        (here || binds) && (known.nonce_time, known.nonce_id) == (time, id)
+        let elsewhere = self.locator.elsewhere(device).is_some_and(|e| names(e.nonces()));
+        if binds { own || elsewhere } else { own && !elsewhere }
     }
     /// A device that was registered here is not any more.
     pub(crate) fn keep_nonces(&mut self, device: DeviceIndex, window: NcWindow) {
