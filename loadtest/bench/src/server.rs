@@ -173,7 +173,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         let below = kernel::tree(self.process());
         if self.kind == Kind::Kamailio && matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").args(["-TERM", &self.process().to_string()]).stderr(Stdio::null()).status();
+            let _ = Command::new("sh")
+                .args(["-c", &format!("kill -TERM {}", self.process())])
+                .stderr(Stdio::null())
+                .status();
             let mut waited = Duration::ZERO;
             while waited < END_MAX && matches!(self.child.try_wait(), Ok(None)) {
                 pause(LOOK_EVERY);
@@ -183,7 +186,7 @@ impl Drop for Server {
         let mine = kernel::tree(self.process());
         // Only what still hangs below the server: a number may have gone to somebody else.
         for process in below.iter().filter(|p| mine.contains(p) && **p != self.process()) {
-            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {process}")]).stderr(Stdio::null()).status();
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
