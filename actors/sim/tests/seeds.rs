@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is test code")]
 
 use std::time::Duration;
-use tandem_sim::{Limits, Outcome, Setup, run};
+use tandem_sim::{Fault, Limits, Outcome, Setup, Sim, run};
 
 const TIME: Duration = Duration::from_secs(60);
 const DEVICES: u32 = 30;
@@ -75,8 +75,7 @@ fn what_failed_once_holds() {
 #[test]
 fn the_checks_are_not_blind() {
     type Set = fn(&mut Limits);
-    let impatient: [(&str, Set); 5] = [
-        ("copies_are_equal", |l| l.copies = Duration::ZERO),
+    let impatient: [(&str, Set); 4] = [
         ("at_most_one_live_registration", |l| l.duplicate = Duration::ZERO),
         ("not_homeless", |l| l.homeless = Duration::ZERO),
         ("at_best_reachable_member", |l| l.misplaced = Duration::ZERO),
@@ -88,4 +87,26 @@ fn the_checks_are_not_blind() {
         let broken = run(setup, TIME).unwrap().broken;
         assert_eq!(broken.as_ref().map(|b| b.rule), Some(rule), "{broken:?}");
     }
+}
+
+/// Copies differ until the first rows arrive after a cut: without patience the look at them speaks up, with patience it does not. How
+/// long it is patient is virtual time: once it read the machine's clock, so it never spoke in a fast run and did in one that was stopped
+/// (seed 30359, stopped for 11 minutes: the cut had ended in the very moment of the look).
+#[test]
+fn copies_that_differ_are_found_after_virtual_time() {
+    let broken = |copies: Duration| {
+        let mut setup = small(1);
+        setup.limits.copies = copies;
+        let mut sim = Sim::new(setup).unwrap();
+        assert!(sim.run_for(Duration::from_secs(5)), "{:?}", sim.broken());
+        sim.apply(Fault::Cut(0, 2));
+        // Its devices go to CCM1 and to CCM3, which do not hear of each other's.
+        sim.apply(Fault::Crash(1));
+        assert!(sim.run_for(Duration::from_secs(8)), "{:?}", sim.broken());
+        sim.apply(Fault::Heal(0, 2));
+        sim.run_for(Duration::from_millis(1));
+        sim.broken().map(|b| b.rule)
+    };
+    assert_eq!(broken(Duration::ZERO), Some("copies_are_equal"));
+    assert_eq!(broken(Limits::default().copies), None);
 }
