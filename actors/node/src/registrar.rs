@@ -299,7 +299,11 @@ impl DeviceHost {
             return Answer::Stale;
         }
         if contact.is_some_and(|c| *c != *device.contact) {
-            // Another contact than the one bound: nothing to remove, and the answer tells what is bound.
+            // Another contact than the one bound: nothing to remove, and the answer tells what is bound. The count that was used is told.
+            if wish.nonce.is_some() {
+                self.rows.put(now, device, false);
+                self.metrics.rows.increment();
+            }
             return Answer::Bound(slot);
         }
         let nonces = device.nonces;

@@ -162,12 +162,15 @@ impl Checks {
         Ok(())
     }
 
-    /// A phone and the cluster mean the same node, as long as the phone reaches it.
+    /// A phone and the cluster mean the same node, as long as the phone reaches it and there is a node that could serve it: while its own
+    /// has begun a new life and is draining, and all others are dead, it is told to wait, and nobody can tell it more (seed 987).
     fn phone_agrees(&mut self, picture: &Picture<'_>, device: usize) -> Result<(), Broken> {
         let (Some(about), Some(clocks)) = (self.about.get(device), self.clocks.get_mut(device)) else { return Ok(()) };
         let feels = (picture.feels)(device).filter(|n| (picture.reaches)(device, *n));
         let facts = feels.and_then(|n| picture.facts.get(n)?.as_ref());
-        let Some(facts) = facts.filter(|f| !f.holds(device)) else {
+        let reached = |m: &NodeName| about.node(m).is_some_and(|n| (picture.reaches)(device, n));
+        let could = picture.truth.serving(&about.members).any(reached);
+        let Some(facts) = facts.filter(|f| could && !f.holds(device)) else {
             clocks.estranged = None;
             return Ok(());
         };

@@ -18,8 +18,10 @@ pub struct Limits {
     pub misplaced: Duration,
     /// A phone believes that a node serves it which does not.
     pub estranged: Duration,
-    /// After the last fault between nodes: copies differ, or a node is not seen as it is.
+    /// After the last fault between nodes: a node is not seen as it is.
     pub settle: Duration,
+    /// After the last fault between nodes: copies differ, at two looks in a row.
+    pub copies: Duration,
     /// After all is healed: everybody is home.
     pub home: Duration,
 }
@@ -32,6 +34,7 @@ impl Default for Limits {
             misplaced: Duration::from_secs(40),
             estranged: Duration::from_secs(10),
             settle: Duration::from_secs(2),
+            copies: Duration::from_secs(2),
             home: Duration::from_secs(90),
         }
     }

@@ -124,15 +124,16 @@ impl Sim {
 
     /// Looks at the copies: a difference that was there at the last look too, with no fault between nodes meanwhile, is a finding.
     fn compare_copies(&mut self) {
-        let (settle, limits) = (self.world.calm_for(), self.limits);
+        let (now, limit) = (self.now(), self.limits.copies);
+        let calm = self.world.calm_for(now);
         self.runtime.block_on(async { self.world.refresh_facts() });
-        let unix = UnixMillis(EPOCH.0 + self.now().as_millis());
+        let unix = UnixMillis(EPOCH.0 + now.as_millis());
         let found = self.runtime.block_on(async { compare(&mut self.world.stations, &self.world.facts, unix) });
         match found {
             Err(broken) => self.world.broken = self.world.broken.take().or(Some(broken)),
             Ok(found) => {
                 let again = found.intersection(&self.differed).next();
-                if let Some((.., how)) = again.filter(|_| settle.is_some_and(|calm| calm > limits.settle)) {
+                if let Some((.., how)) = again.filter(|_| calm.is_some_and(|calm| calm > limit)) {
                     let broken = Broken { rule: "copies_are_equal", how: how.clone() };
                     self.world.broken = self.world.broken.take().or(Some(broken));
                 }

@@ -147,8 +147,8 @@ impl World {
     }
 
     /// How long there has been no cut, hang or loss between nodes, and nothing has gone wrong; `None` while there is one.
-    pub fn calm_for(&self) -> Option<Duration> {
-        self.calm_since.map(|since| self.now().since(since))
+    pub fn calm_for(&self, now: Time) -> Option<Duration> {
+        self.calm_since.map(|since| now.since(since))
     }
 
     /// Lets time go on until `until`, or until something is broken.

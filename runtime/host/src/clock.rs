@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tandem_base::{Time, UnixMillis};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// Where a node reads the time. A copy is the same clock.
@@ -29,7 +30,15 @@ impl Clock {
     }
 
     /// Microseconds since this clock's origin.
+    ///
+    /// # Panics
+    /// A simulated clock that is read outside a runtime: tokio answers there with the machine's time, which has nothing to do with virtual
+    /// time and is never the same twice.
     pub fn now(&self) -> Time {
+        assert!(
+            self.epoch.is_none() || Handle::try_current().is_ok(),
+            "a simulated clock is read outside its runtime: enter the runtime first"
+        );
         Time::ZERO + Instant::now().saturating_duration_since(self.origin)
     }
 
@@ -65,6 +74,13 @@ mod tests {
             assert_eq!(clock.now(), Time::from_secs(3_600));
             assert_eq!(clock.unix_millis(), UnixMillis(3_601_000));
         });
+    }
+
+    #[test]
+    #[should_panic(expected = "outside its runtime")]
+    fn a_simulated_clock_outside_its_runtime_has_no_time_to_tell() {
+        let clock = paused().block_on(async { Clock::simulated(UnixMillis(0)) });
+        clock.now();
     }
 
     #[test]

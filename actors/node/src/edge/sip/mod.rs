@@ -390,7 +390,7 @@ impl DeviceHost {
                     return self.challenge(request, true, out);
                 }
                 if let Some(nonce) = nonce {
-                    self.use_up(device, nonce);
+                    self.use_up(now, device, nonce);
                 }
                 return self.serve_heartbeat(now, request, device, out);
             }

@@ -6,6 +6,7 @@
 use crate::device_host::DeviceHost;
 use crate::locator::DeviceIndex;
 use std::collections::BTreeMap;
+use tandem_base::Time;
 use tandem_sip::nonce::{CLOCK_SKEW_SECS, NcWindow};
 
 /// Devices per generation.
@@ -73,10 +74,17 @@ impl DeviceHost {
         let (unix, lifetime) = (self.unix_seconds(), self.directory.nonce_lifetime_secs());
         self.edge.used.keep(device, window, unix, lifetime);
     }
-    /// A request that binds nothing used a count; sent twice it does no harm, so whether it is the first time does not matter.
-    pub(super) fn use_up(&mut self, device: DeviceIndex, (time, id, nc): (u32, u32, u32)) {
+    /// A request that binds nothing used a count; sent twice it does no harm, so whether it is the first time does not matter. The count is
+    /// in the row of a device that is registered here: a row that is not written when it changes makes every snapshot of this node's rows
+    /// differ from its digest.
+    pub(super) fn use_up(&mut self, now: Time, device: DeviceIndex, (time, id, nc): (u32, u32, u32)) {
         if let Some(registered) = self.locator.slot(device).and_then(|slot| self.devices.get_mut(slot)) {
+            let before = registered.last_nonce();
             let _ = registered.nonces.accept(time, id, nc);
+            if registered.last_nonce() != before {
+                self.rows.put(now, registered, false);
+                self.metrics.rows.increment();
+            }
             return;
         }
         let mut window = self.edge.used.window(device).unwrap_or_default();
