@@ -57,8 +57,9 @@ impl Drop for Folder {
     }
 }
 
+/// Why a command finds nothing, on a machine where nothing else runs.
 fn refused(global: &Global) -> Failure {
-    endpoint(global).err().unwrap()
+    endpoint_at(&Places { named: global.state.clone(), usual: None }, global).err().unwrap()
 }
 
 #[test]
