@@ -1,8 +1,8 @@
 //! Cutting messages out of bytes: from a stream (RFC 3261 section 18.3, keep-alives of RFC 5626 section 3.5.1), and telling
 //! keep-alives from messages in datagrams.
 //!
-//! A [`Framer`] holds at most one message of the longest length it was given, and one byte; it looks at each byte a constant number of times however they arrive,
-//! and never goes on after an error: where a message ends is then anybody's guess.
+//! A [`Framer`] holds at most one message of the longest length it was given, and one byte; it looks at each byte a constant
+//! number of times however they arrive, and never goes on after an error: where a message ends is then anybody's guess.
 
 use crate::error::FrameError;
 use crate::head::{self, Kind};

@@ -70,36 +70,18 @@ impl<'b> Writer<'b> {
     }
 
     /// Appends a decimal number.
-    pub fn number(&mut self, n: u64) -> &mut Self {
+    pub fn number(&mut self, mut n: u64) -> &mut Self {
         let mut digits = [0u8; 20];
-        let mut first = digits.len();
-        // Nearly all numbers fit 32 bits, where a division is cheap.
-        let mut digit = |value: u8| {
-            first = first.saturating_sub(1);
-            if let Some(place) = digits.get_mut(first) {
-                *place = b'0' + value;
-            }
-        };
-        match u32::try_from(n) {
-            Ok(mut n) => loop {
-                digit((n % 10) as u8);
-                n /= 10;
-                if n == 0 {
-                    break;
-                }
-            },
-            Err(_) => {
-                let mut n = n;
-                loop {
-                    digit((n % 10) as u8);
-                    n /= 10;
-                    if n == 0 {
-                        break;
-                    }
-                }
+        let mut len = 0;
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + (n % 10) as u8;
+            n /= 10;
+            len += 1;
+            if n == 0 {
+                break;
             }
         }
-        self.put(digits.get(first..).unwrap_or_default())
+        self.put(digits.get(20 - len..).unwrap_or_default())
     }
 
     /// Appends 16 lower-case hex digits.
