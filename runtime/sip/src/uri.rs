@@ -43,12 +43,10 @@ impl<'a> Host<'a> {
     /// Of a text that has only what a name or an IPv4 address may ([`is_host`]). `None` when it is empty.
     #[inline]
     fn of(text: &'a [u8]) -> Option<Self> {
-        if text.first()?.is_ascii_digit()
-            && let Some(ip) = ipv4(text)
-        {
-            return Some(Self::V4(text, ip));
+        match leading_ipv4(text) {
+            Some((host, [])) => Some(host),
+            _ => (!text.is_empty()).then_some(Self::Name(text)),
         }
-        Some(Self::Name(text))
     }
 
     /// As written, brackets included.
@@ -77,19 +75,47 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Four numbers from 0 to 255 of at most three digits.
-fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0, 0);
+/// Four numbers from 0 to 255 of at most three digits at the front of a text, if what is behind it belongs to no host any more.
+#[inline]
+fn leading_ipv4(text: &[u8]) -> Option<(Host<'_>, &[u8])> {
+    let (mut address, mut octet, mut digits, mut dots, mut len) = (0u32, 0u32, 0, 0, 0);
     for &b in text {
-        match b {
-            b'0'..=b'9' if digits < 3 => (octet, digits) = (octet * 10 + u32::from(b - b'0'), digits + 1),
-            b'.' if digits > 0 && octet < 256 && dots < 3 => {
-                (address, octet, digits, dots) = (address << 8 | octet, 0, 0, dots + 1);
+        let digit = u32::from(b.wrapping_sub(b'0'));
+        if digit < 10 {
+            (octet, digits) = (octet * 10 + digit, digits + 1);
+            if digits > 3 {
+                return None;
             }
-            _ => return None,
+        } else if b == b'.' && digits > 0 && octet < 256 && dots < 3 {
+            (address, octet, digits, dots) = (address << 8 | octet, 0, 0, dots + 1);
+        } else {
+            break;
         }
+        len += 1;
     }
-    (digits > 0 && octet < 256 && dots == 3).then(|| Ipv4Addr::from_bits(address << 8 | octet))
+    let (host, rest) = text.split_at_checked(len)?;
+    let whole = digits > 0 && octet < 256 && dots == 3 && !rest.first().is_some_and(|&b| is_host(b));
+    whole.then(|| (Host::V4(host, Ipv4Addr::from_bits(address << 8 | octet)), rest))
+}
+
+/// A port at the front of a text and what is behind it; `None` when there is no digit or it is too large.
+#[inline]
+fn leading_port(text: &[u8]) -> Option<(u16, &[u8])> {
+    let (mut port, mut len) = (0u32, 0);
+    for &b in text {
+        let digit = u32::from(b.wrapping_sub(b'0'));
+        if digit >= 10 {
+            break;
+        }
+        // Zeros in front may be many.
+        port = port * 10 + digit;
+        if port > 0xffff {
+            return None;
+        }
+        len += 1;
+    }
+    let (digits, rest) = text.split_at_checked(len)?;
+    (!digits.is_empty()).then(|| u16::try_from(port).ok().map(|port| (port, rest))).flatten()
 }
 
 /// `host[:port]` at the front of a text, without white space, and what is behind it.
@@ -100,14 +126,14 @@ pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
             let (host, rest) = text.split_at_checked(memchr(b']', text)? + 1)?;
             (Host::read(host)?, rest)
         }
+        [b'0'..=b'9', ..] if let Some(found) = leading_ipv4(text) => found,
         _ => {
             let (name, rest) = split_while(text, is_host);
             (Host::of(name)?, rest)
         }
     };
     let [b':', rest @ ..] = rest else { return Some((host, None, rest)) };
-    let (digits, rest) = split_while(rest, |b| b.is_ascii_digit());
-    let port = decimal(digits).and_then(|n| u16::try_from(n).ok())?;
+    let (port, rest) = leading_port(rest)?;
     Some((host, Some(port), rest))
 }
 

@@ -73,7 +73,8 @@ pub fn validate_request(message: &Message<'_>) -> Result<(), Refusal> {
 /// # Errors
 /// The response to send. For an ACK none may be sent: drop it.
 pub fn validate_request_with(message: &Message<'_>, policy: &Policy<'_>) -> Result<(), Refusal> {
-    read_request(message, policy).map(|_| ())
+    read_request(message, policy)?;
+    read_contacts(message).map(|_| ())
 }
 
 /// What the judge has read of a request that it found acceptable: whoever serves it needs not read it again. Small, because it is
@@ -90,10 +91,15 @@ pub struct Facts<'a> {
     pub cseq: CSeq<'a>,
     /// Whether the Request-URI is a SIP URI without a user: the server itself is meant.
     pub for_the_server: bool,
-    /// The first contact.
-    pub contact: Option<Contact<'a>>,
-    /// How many contacts there are, `*` included.
-    pub contacts: u32,
+}
+
+/// The contacts of a request, found acceptable together.
+#[derive(Clone, Copy, Debug)]
+pub struct Contacts<'a> {
+    /// The first of them; `None` when there is none.
+    pub first: Option<Contact<'a>>,
+    /// How many there are, `*` included.
+    pub count: u32,
 }
 
 /// From or To.
@@ -107,7 +113,8 @@ pub struct Party<'a> {
     pub is_sip: bool,
 }
 
-/// Judges a request and hands out what it has read.
+/// Judges a request and hands out what it has read. Contacts are not looked at: a registrar reads them when it knows who asks (RFC 3261
+/// section 10.3, steps 3 and 6), see [`read_contacts`].
 ///
 /// # Errors
 /// The response to send. For an ACK none may be sent: drop it.
@@ -133,12 +140,11 @@ pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Fa
         None => None,
         Some(value) => Some(max_forwards(value).ok_or(Refusal::bad(RefusalReason::MaxForwards, Header::MaxForwards))?),
     };
-    let (contact, contacts) = contacts(message)?;
     if policy.forwards && hops == Some(0) {
         return Err(Refusal::new(Status::TOO_MANY_HOPS, RefusalReason::TooManyHops));
     }
     extensions(message, policy)?;
-    Ok(Facts { via, from, to, cseq, for_the_server, contact, contacts })
+    Ok(Facts { via, from, to, cseq, for_the_server })
 }
 
 /// Judges a response. Nobody is told about a refused response: it is dropped and counted.
@@ -258,8 +264,11 @@ fn request_uri<'a>(message: &Message<'a>) -> Result<Option<SipUri<'a>>, Refusal>
     }
 }
 
-/// The first contact and how many there are.
-fn contacts<'a>(message: &Message<'a>) -> Result<(Option<Contact<'a>>, u32), Refusal> {
+/// Judges the contacts of a request.
+///
+/// # Errors
+/// The response to send.
+pub fn read_contacts<'a>(message: &Message<'a>) -> Result<Contacts<'a>, Refusal> {
     let (mut first, mut stars, mut addresses) = (None, 0u32, 0u32);
     for value in message.headers(Header::Contact) {
         let contact = match Contact::read(value) {
@@ -278,7 +287,7 @@ fn contacts<'a>(message: &Message<'a>) -> Result<(Option<Contact<'a>>, u32), Ref
     // RFC 3261 section 10.3 step 6.
     let removes_all = message.method() == Method::Register && message.expires() == Some(0);
     if stars == 0 || (stars == 1 && addresses == 0 && removes_all) {
-        Ok((first, stars + addresses))
+        Ok(Contacts { first, count: stars + addresses })
     } else {
         Err(Refusal::bad(RefusalReason::ContactStar, Header::Contact))
     }

@@ -121,6 +121,7 @@ impl DeviceHost {
     ) {
         let date = UnixMillis(self.unix_millis);
         let reliable = matches!(request.peer.flow, Flow::Stream(_));
+        let key = request.key(&self.edge);
         let Edge { scratch, seen, .. } = &mut self.edge;
         let mut w = Writer::new(scratch);
         response_to(&mut w, request.message, request.facts, status, &request.tag, request.peer.addr);
@@ -128,7 +129,7 @@ impl DeviceHost {
         w.end();
         if let Some(bytes) = w.finish().ok().and_then(|len| scratch.get(..len)) {
             out.send(bytes, request.peer);
-            seen.answer(now, request.key, reliable, bytes);
+            seen.answer(now, key, reliable, bytes);
         }
         self.metrics.responded(status.0);
     }

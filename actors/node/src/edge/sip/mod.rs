@@ -18,8 +18,8 @@ use crate::registrar::Answer;
 use answer::DateLine;
 use bytes::Bytes;
 use gate::{Claimant, Gate, Presented};
+use std::cell::OnceCell;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use tandem_base::Time;
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_host::random::Random;
@@ -28,7 +28,10 @@ use tandem_sip::digest::{Algorithm, LastRequest};
 use tandem_sip::nonce::NonceKey;
 use tandem_sip::transaction::server::Seen;
 use tandem_sip::transaction::{ClientTransactions, Keyer, ServerTransactions, TransactionKey};
-use tandem_sip::{Datagram, Facts, Header, Message, Method, Policy, RefusalReason, Status, datagram, read_request};
+use tandem_sip::{
+    Datagram, Facts, Header, Message, Method, Policy, Refusal, RefusalReason, Status, datagram, read_contacts,
+    read_request,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Option tags that a Require may name.
@@ -163,8 +166,15 @@ pub(crate) struct Request<'m, 'a> {
     pub(crate) peer: Peer,
     /// What the name in the address of record stands for.
     pub(crate) named: Option<Alias>,
-    pub(crate) key: TransactionKey,
     pub(crate) tag: [u8; 16],
+    key: OnceCell<TransactionKey>,
+}
+
+impl Request<'_, '_> {
+    /// Names its transaction. Made when it is first asked for: most challenges are written without.
+    pub(crate) fn key(&self, edge: &Edge) -> TransactionKey {
+        *self.key.get_or_init(|| edge.key(self.message, self.facts))
+    }
 }
 
 /// A request that was read and found acceptable, before anybody looked who sent it.
@@ -243,16 +253,28 @@ impl DeviceHost {
         }
         self.metrics.requested(message.method() as usize, matches!(peer.flow, Flow::Stream(_)));
         let policy = Policy { supported: SUPPORTED, forwards: false };
-        match read_request(&message, &policy) {
+        let facts = read_request(&message, &policy).and_then(|facts| {
+            // A registrar reads them when it knows who asks (RFC 3261 section 10.3).
+            if message.method() != Method::Register {
+                read_contacts(&message)?;
+            }
+            Ok(facts)
+        });
+        match facts {
             Ok(_) if message.method() == Method::Ack => None,
             Ok(facts) => Some(Heard { message, facts, peer }),
             Err(refusal) => {
-                self.metrics.unreadable(refusal.reason.as_str());
-                if message.is_answerable() {
-                    self.refuse(&message, peer, &refusal, out);
-                }
+                self.unacceptable(&message, peer, &refusal, out);
                 None
             }
+        }
+    }
+
+    /// Counts a request that validation refused, and says so where an answer may be sent.
+    fn unacceptable(&mut self, message: &Message<'_>, peer: Peer, refusal: &Refusal, out: &mut Outbox) {
+        self.metrics.unreadable(refusal.reason.as_str());
+        if message.is_answerable() {
+            self.refuse(message, peer, refusal, out);
         }
     }
 
@@ -287,9 +309,8 @@ impl DeviceHost {
     /// Serves a request that was read.
     fn attend(&mut self, now: Time, heard: &Heard<'_>, named: Option<Alias>, out: &mut Outbox) {
         let Heard { message, facts, peer } = heard;
-        let key = self.edge.key(message, facts);
         let tag = self.edge.tag(message.call_id());
-        let request = Request { message, facts, peer: *peer, named, key, tag };
+        let request = Request { message, facts, peer: *peer, named, tag, key: OnceCell::new() };
         if !self.answered_before(&request, out) {
             self.request(now, &request, out);
         }
@@ -300,7 +321,7 @@ impl DeviceHost {
         if self.edge.seen.is_empty() {
             return false;
         }
-        match self.edge.seen.look_up(request.key) {
+        match self.edge.seen.look_up(request.key(&self.edge)) {
             Seen::New => false,
             Seen::Busy => true,
             Seen::Answered(bytes) => {
@@ -364,7 +385,11 @@ impl DeviceHost {
         let Some(Alias::Device(device)) = request.named else { return false };
         let Some(slot) = self.locator.slot(device) else { return false };
         let Some(found) = self.devices.get(slot) else { return false };
-        if found.transaction != Some(request.key.short()) || found.peer.addr != request.peer.addr {
+        // The number first: it tells nearly all, and a name costs a hash.
+        let same = found.cseq == request.facts.cseq.number
+            && found.peer.addr == request.peer.addr
+            && found.transaction == Some(request.key(&self.edge).short());
+        if !same {
             return false;
         }
         answer::bound(request, found, &self.edge.date, out);
@@ -381,9 +406,12 @@ impl DeviceHost {
         nonce: Option<(u32, u32, u32)>,
         out: &mut Outbox,
     ) {
-        let transaction: NonZeroU64 = request.key.short();
+        let contacts = match read_contacts(request.message) {
+            Ok(contacts) => contacts,
+            Err(refusal) => return self.unacceptable(request.message, request.peer, &refusal, out),
+        };
         let mut path = String::new();
-        let wish = match read::wish(request.message, request.facts, &self.directory.settings, &mut path) {
+        let wish = match read::wish(request.message, &contacts, &self.directory.settings, &mut path) {
             Ok(what) => what,
             Err(read::NoWish::HeartBeat) => {
                 if nonce.is_some_and(|nonce| !self.may_use(device, nonce, false)) {
@@ -412,7 +440,7 @@ impl DeviceHost {
             peer: request.peer,
             call_id: xxh3_64_with_seed(request.message.call_id(), CALL_ID_SEED),
             cseq: request.facts.cseq.number,
-            transaction: Some(transaction),
+            transaction: Some(request.key(&self.edge).short()),
             nonce,
             poison: self.directory.settings.fault_injection && read::is_poison(request.message),
             what: wish,
@@ -424,7 +452,7 @@ impl DeviceHost {
     fn answer_register(&mut self, now: Time, request: &Request<'_, '_>, answer: &Answer, out: &mut Outbox) {
         match answer {
             Answer::Bound(slot) => match self.devices.get(*slot) {
-                Some(device) if device.transaction == Some(request.key.short()) => {
+                Some(device) if device.transaction == Some(request.key(&self.edge).short()) => {
                     answer::bound(request, device, &self.edge.date, out);
                     self.metrics.responded(200);
                 }

@@ -10,7 +10,7 @@ use tandem_sip::headers::refer_to::ReferTo;
 use tandem_sip::headers::tokens::has_option;
 use tandem_sip::transaction::key::Legacy;
 use tandem_sip::uri::Unescaped;
-use tandem_sip::{Binding, Contact, Facts, Header, Message, Method};
+use tandem_sip::{Binding, Contact, Contacts, Facts, Header, Message, Method};
 
 /// Why a REGISTER is no wish for the registrar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +65,11 @@ pub(super) fn is_poison(message: &Message<'_>) -> bool {
 /// What a REGISTER wants (RFC 3261 section 10.3). `path` is room for the Path values joined into one.
 pub(super) fn wish<'a>(
     message: &Message<'a>,
-    facts: &Facts<'a>,
+    contacts: &Contacts<'a>,
     settings: &Settings,
     path: &'a mut String,
 ) -> Result<What<'a>, NoWish> {
-    let Some(first) = facts.contact else { return Ok(What::Query) };
+    let Some(first) = contacts.first else { return Ok(What::Query) };
     let first = match first {
         Contact::Star => return Ok(What::Remove { contact: None }),
         Contact::Binding(binding) => binding,
@@ -81,7 +81,7 @@ pub(super) fn wish<'a>(
     }
     let mut chosen = first;
     // Nearly all phones send one contact, which is read already.
-    let others = (facts.contacts > 1).then(|| message.contacts().skip(1));
+    let others = (contacts.count > 1).then(|| message.contacts().skip(1));
     for contact in others.into_iter().flatten() {
         let Contact::Binding(other) = contact else { return Err(NoWish::BadContact) };
         // Contacts that are to go do not count: a device has one registration, what else it names is not bound.
