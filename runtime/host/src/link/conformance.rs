@@ -1,10 +1,17 @@
 //! What every link must do, written once and run against each (DESIGN section 8): the tests below name the links.
 
+use super::unix::tests::Folder;
 use super::{AttachError, local::Hub, simulated::SimNet};
 use bytes::Bytes;
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_cluster::link::{DownWhy, Lane, Link, LinkEvent, Refused, Sink};
+
+/// How long what is on its way between threads may take to land.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A link under test: how to attach a node, and how to let everything that is on its way land.
 struct Bench {
@@ -35,6 +42,27 @@ impl Bench {
             }),
         }
     }
+    /// Real sockets and threads: what is on its way has landed when a marker that was sent after it has, and when every node has been told
+    /// of exactly the others that are there.
+    fn unix() -> Self {
+        let folder = Arc::new(Folder::new("conformance"));
+        let net = folder.net(&["A", "B", "C"]);
+        let threads = Arc::new(Threads::default());
+        let attached = Arc::clone(&threads);
+        Self {
+            attach: Box::new(move |life, sink| {
+                let _folder = &folder;
+                let seen =
+                    Arc::new(Watch { life: life.clone(), sink, peers: Mutex::default(), markers: Mutex::default() });
+                let watch = Arc::clone(&seen);
+                let link = net.attach(life, Box::new(move |event| watch.take(event)))?;
+                let link = Arc::new(Watched { link: Mutex::new(Box::new(link)), there: Mutex::new(true) });
+                attached.nodes.lock().unwrap().push((seen, Arc::downgrade(&link)));
+                Ok(Box::new(Handle(link)))
+            }),
+            settle: Box::new(move || threads.settle()),
+        }
+    }
     fn join(&self, node: &str, incarnation: u64) -> (Box<dyn Link>, Seen) {
         let seen = Seen::default();
         let sink = Arc::clone(&seen);
@@ -45,6 +73,106 @@ impl Bench {
     fn drain(&self, seen: &Seen) -> Vec<LinkEvent> {
         (self.settle)();
         std::mem::take(&mut *seen.lock().unwrap())
+    }
+}
+
+/// What one node has been told, markers left out.
+struct Watch {
+    life: NodeLife,
+    sink: Sink,
+    peers: Mutex<BTreeMap<NodeName, Incarnation>>,
+    markers: Mutex<BTreeMap<NodeName, u64>>,
+}
+
+const MARKER: &[u8] = b"marker ";
+
+impl Watch {
+    fn take(&self, event: LinkEvent) {
+        match &event {
+            LinkEvent::PeerUp { node, incarnation } => {
+                let before = self.peers.lock().unwrap().insert(node.clone(), *incarnation);
+                assert_eq!(before, None, "{node} is up twice");
+            }
+            LinkEvent::PeerDown { node, incarnation, .. } => {
+                let before = self.peers.lock().unwrap().remove(node);
+                assert_eq!(before, Some(*incarnation), "{node} was another");
+            }
+            LinkEvent::Message { from, bytes } => {
+                if let Some(number) = bytes.strip_prefix(MARKER) {
+                    let number = String::from_utf8_lossy(number).parse().unwrap();
+                    self.markers.lock().unwrap().insert(from.clone(), number);
+                    return;
+                }
+            }
+        }
+        (self.sink)(event);
+    }
+}
+
+struct Watched {
+    link: Mutex<Box<dyn Link>>,
+    there: Mutex<bool>,
+}
+
+struct Handle(Arc<Watched>);
+
+impl Link for Handle {
+    fn send(&self, to: &NodeName, lane: Lane, frame: Bytes) -> Result<(), Refused> {
+        self.0.link.lock().unwrap().send(to, lane, frame)
+    }
+    fn broadcast(&self, lane: Lane, frame: Bytes) -> usize {
+        self.0.link.lock().unwrap().broadcast(lane, frame)
+    }
+    fn close(&self) {
+        *self.0.there.lock().unwrap() = false;
+        self.0.link.lock().unwrap().close();
+    }
+}
+
+type Attached = (Arc<Watch>, Weak<Watched>);
+
+#[derive(Default)]
+struct Threads {
+    nodes: Mutex<Vec<Attached>>,
+    marker: AtomicU64,
+}
+
+impl Threads {
+    /// The newest life of each node whose link has not been closed.
+    fn there(&self) -> Vec<(Arc<Watch>, Arc<Watched>)> {
+        let nodes = self.nodes.lock().unwrap();
+        let newest = |life: &NodeLife| !nodes.iter().any(|(w, _)| w.life.node == life.node && w.life > *life);
+        let there = |link: &Arc<Watched>| *link.there.lock().unwrap();
+        let alive = nodes.iter().filter_map(|(watch, link)| Some((Arc::clone(watch), link.upgrade().filter(there)?)));
+        alive.filter(|(watch, _)| newest(&watch.life)).collect()
+    }
+    fn settle(&self) {
+        let marker = self.marker.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes = Bytes::from([MARKER, marker.to_string().as_bytes()].concat());
+        let begun = Instant::now();
+        let mut sent = false;
+        loop {
+            let there = self.there();
+            let others = |watch: &Watch| -> BTreeMap<NodeName, Incarnation> {
+                let others = there.iter().filter(|(w, _)| w.life.node != watch.life.node);
+                others.map(|(w, _)| (w.life.node.clone(), w.life.incarnation)).collect()
+            };
+            let met = there.iter().all(|(watch, _)| *watch.peers.lock().unwrap() == others(watch));
+            if met && !sent {
+                // Below all other lanes, so behind everything.
+                there.iter().for_each(|(_, w)| _ = w.link.lock().unwrap().broadcast(Lane::Bulk, bytes.clone()));
+                sent = true;
+            }
+            let heard = |watch: &Watch| {
+                let markers = watch.markers.lock().unwrap();
+                others(watch).keys().all(|node| markers.get(node) == Some(&marker))
+            };
+            if met && there.iter().all(|(watch, _)| heard(watch)) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not settled: met {met}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -183,6 +311,11 @@ fn the_local_link_conforms() {
 }
 
 #[test]
+fn the_unix_link_conforms() {
+    suite(Bench::unix);
+}
+
+#[test]
 fn the_simulated_link_conforms_for_every_seed() {
     for seed in 0..20 {
         suite(|| Bench::simulated(seed));
@@ -257,8 +390,8 @@ fn a_simulated_hang_holds_frames_until_the_node_resumes() {
 fn one_seed_gives_one_history() {
     let lossy = |net: &SimNet| {
         net.set_default_path(super::simulated::Path {
-            delay_min: std::time::Duration::from_micros(1),
-            delay_max: std::time::Duration::from_millis(5),
+            delay_min: Duration::from_micros(1),
+            delay_max: Duration::from_millis(5),
             loss_per_million: 400_000,
         });
     };
