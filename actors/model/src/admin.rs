@@ -56,6 +56,9 @@ pub struct ControlFile {
     pub token_file: PathBuf,
     /// Process id, to tell a file left behind by a crash.
     pub pid: u32,
+    /// The nodes that it runs.
+    #[serde(default)]
+    pub nodes: Vec<NodeName>,
 }
 
 /// What may be asked. Events are not here: they are read from the process's journal, see `tandem_console::Admin`.

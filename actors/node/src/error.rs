@@ -21,6 +21,9 @@ pub enum NodeError {
     /// The configuration has no such node.
     #[error("the configuration has no node {0}")]
     UnknownNode(NodeName),
+    /// Of several processes none knows which free port another has found.
+    #[error("node {0} has port 0, which takes any free one: with several processes the others could not know it")]
+    PortNotGiven(NodeName),
     /// The node's thread ended before it ran.
     #[error("node {0} ended while it was being started")]
     Start(NodeName),

@@ -24,3 +24,4 @@ pub mod registration;
 pub mod run;
 pub mod state;
 pub mod tree;
+pub mod up;

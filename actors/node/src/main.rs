@@ -8,5 +8,5 @@ use tandem::cli::{self, Programs};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main(&Programs { run: &tandem::run::run, quickstart: &tandem::quickstart::run })
+    cli::main(&Programs { run: &tandem::run::run, up: &tandem::up::up, quickstart: &tandem::quickstart::run })
 }

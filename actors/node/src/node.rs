@@ -15,10 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tandem_base::NodeLife;
+use tandem_cluster::link::{Link, Sink};
 use tandem_host::arbiter::{Arbiter, ArbiterEnd};
 use tandem_host::clock::Clock;
 use tandem_host::datagram::DatagramSocket;
+use tandem_host::link::AttachError;
 use tandem_host::link::local::Hub;
+use tandem_host::link::unix::UnixNet;
 use tandem_host::random::Random;
 use tandem_host::stream::{Connections, StreamLimits};
 use tandem_host::supervise::Pulse;
@@ -32,6 +35,28 @@ const LEAVE_ROUND: Duration = Duration::from_millis(100);
 /// A refresh may come this late before its connection counts as abandoned.
 const REFRESH_GRACE: Duration = Duration::from_secs(60);
 
+/// Where the nodes of a cluster meet. A copy is the same place.
+#[derive(Clone)]
+pub enum Net {
+    /// All of them are in this process.
+    Local(Hub),
+    /// They are processes of this host.
+    Unix(UnixNet),
+}
+
+impl Net {
+    /// A node's life begins.
+    ///
+    /// # Errors
+    /// [`AttachError`].
+    pub fn attach(&self, me: NodeLife, sink: Sink) -> Result<Box<dyn Link>, AttachError> {
+        Ok(match self {
+            Self::Local(hub) => Box::new(hub.attach(me, sink)?),
+            Self::Unix(net) => Box::new(net.attach(me, sink)?),
+        })
+    }
+}
+
 /// What a node is started with.
 pub struct Start {
     /// This life.
@@ -42,8 +67,8 @@ pub struct Start {
     pub journal: Arc<Journal>,
     /// Secrets of the cluster.
     pub secrets: Secrets,
-    /// The nodes of this process.
-    pub hub: Hub,
+    /// Where it meets its peers.
+    pub net: Net,
     /// Called when a child of the tree gave up; from the node's own thread.
     pub failed: Arc<dyn Fn(String) + Send + Sync>,
 }
@@ -60,12 +85,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds the sockets, attaches to the hub and starts the tree on an arbiter of its own.
+    /// Binds the sockets, attaches to the link and starts the tree on an arbiter of its own.
     ///
     /// # Errors
-    /// [`NodeError`]: a port is taken, the hub refuses, a thread cannot be started.
+    /// [`NodeError`]: a port is taken, the link refuses, a thread cannot be started.
     pub async fn start(start: Start) -> Result<Self, NodeError> {
-        let Start { me, directory, journal, secrets, hub, failed } = start;
+        let Start { me, directory, journal, secrets, net, failed } = start;
         let clock = Clock::system();
         let index = directory.node_index(&me.node).ok_or_else(|| NodeError::UnknownNode(me.node.clone()))?;
         let [udp, tcp] = directory.addresses.get(usize::from(index)).cloned().unwrap_or_default();
@@ -77,7 +102,7 @@ impl Node {
             // Full counts as lost, as on any link: sequences and digests repair it.
             let _ = manager.tell(FromLink(event));
         });
-        let link = hub.attach(me.clone(), sink)?;
+        let link = net.attach(me.clone(), sink)?;
         let rows_wait = Waiting::default();
         let serving = Arc::new(AtomicBool::new(false));
         let shown = Arc::clone(&serving);
@@ -108,7 +133,7 @@ impl Node {
                     clock,
                     random,
                     secrets,
-                    link: Box::new(link),
+                    link,
                     addresses: Addresses { udp, tcp },
                     wire: Wire::Sockets { udp: sockets, connections },
                     rows_wait: waiting,

@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::edge::sip::Secrets;
 use crate::error::NodeError;
 use crate::journal::{Fact, Journal};
-use crate::node::{Node, Start};
+use crate::node::{Net, Node, Start};
 use crate::observe::ManagerMetrics;
 use crate::state::StateFolder;
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_host::clock::Clock;
 use tandem_host::exporter::Exporter;
 use tandem_host::link::local::Hub;
+use tandem_host::link::unix::{UnixNet, UnixOptions};
 use tandem_host::supervise::StuckWatch;
 use tandem_model::config::Config;
 use tokio::task::JoinSet;
@@ -56,7 +57,7 @@ pub struct Process {
     pub(crate) journal: Arc<Journal>,
     clock: Clock,
     secrets: Secrets,
-    hub: Hub,
+    net: Net,
     state: StateFolder,
     exporter: Exporter,
     slots: Mutex<BTreeMap<NodeName, Slot>>,
@@ -82,15 +83,17 @@ impl Process {
         };
         let all = if nodes.is_empty() { directory.nodes.clone() } else { nodes.to_vec() };
         crate::observe::build_info();
-        for node in &directory.nodes {
+        for node in &all {
             ManagerMetrics::new(node, &directory).clear();
         }
+        let alone = directory.nodes.iter().all(|n| all.contains(n));
+        let net = if alone { Net::Local(Hub::new()) } else { Net::Unix(unix_net(&directory, &state)) };
         Ok(Arc::new(Self {
             journal: Arc::new(Journal::new(Arc::clone(&directory))),
             directory,
             clock: Clock::system(),
             secrets: Secrets { nonce: secret.into_bytes() },
-            hub: Hub::new(),
+            net,
             state,
             exporter,
             slots: Mutex::new(all.into_iter().map(|n| (n, Slot::default())).collect()),
@@ -165,7 +168,7 @@ impl Process {
             directory: Arc::clone(&self.directory),
             journal: Arc::clone(&self.journal),
             secrets: self.secrets.clone(),
-            hub: self.hub.clone(),
+            net: self.net.clone(),
             failed: Arc::new(move |why| *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(why)),
         })
         .await?;
@@ -379,6 +382,17 @@ impl Process {
             }
         }
     }
+}
+
+/// Where the processes of a cluster on this host meet.
+fn unix_net(directory: &Directory, state: &StateFolder) -> UnixNet {
+    UnixNet::new(UnixOptions {
+        folder: state.links(),
+        cluster: directory.cluster.clone(),
+        members: directory.nodes.clone(),
+        // Who is silent for so long is dead; who takes nothing is no better.
+        stall: directory.settings.dead_after.0,
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! `tandem run`: the nodes of a configuration file in one process, until it is told to stop.
+//! `tandem run`: all nodes of a configuration file in one process, or some of them, until it is told to stop.
+//!
+//! A process that runs only some meets the others over sockets in the state folder, which such processes share.
 
 use crate::cli::running::{self, Pointer};
 use crate::cli::state::Places;
@@ -8,12 +10,12 @@ use crate::process::Process;
 use crate::state::StateFolder;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tandem_base::NodeName;
 use tandem_console::{Access, ConsoleError, Listen, Running, serve};
 use tandem_host::HostError;
-use tandem_host::arbiter::{interrupted, run_main};
+use tandem_host::arbiter::{abandoned, interrupted, run_main};
 use tandem_host::clock::Clock;
 use tandem_host::datagram::DatagramSocket;
 use tandem_host::disk::RealDisk;
@@ -22,8 +24,8 @@ use tandem_host::supervise::install_panic_hook;
 use tandem_model::admin::ControlFile;
 use tandem_model::config::Config;
 
-/// The file by which a process holds its state folder.
-const LOCK_FILE: &str = "lock";
+/// The file by which a process holds its state folder; those that run some nodes each share that of the whole.
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// How a process is set up around its configuration.
 #[derive(Clone, Debug)]
@@ -47,7 +49,40 @@ pub struct Up {
     /// Its state folder, absolute.
     pub state: PathBuf,
     console: Running,
-    _hold: Hold,
+    _holds: Vec<Hold>,
+}
+
+/// The first of these nodes in the order of the file; `None` when they are all of them, or none was named.
+fn first_of_some(config: &Config, nodes: &[NodeName]) -> Option<(usize, NodeName)> {
+    let all = nodes.is_empty() || config.nodes.iter().all(|n| nodes.contains(&n.name));
+    let first = || config.nodes.iter().enumerate().find(|(_, n)| nodes.contains(&n.name));
+    if all { None } else { first().map(|(i, n)| (i, n.name.clone())) }
+}
+
+/// Takes the state folder: alone for a process that runs all nodes, and otherwise the folder of the process within it.
+fn hold(home: &Path, state: &StateFolder) -> Result<Vec<Hold>, NodeError> {
+    let in_use = |folder: &Path, control: Option<ControlFile>| {
+        let by = control.map(|c| format!(": process {}, control at {}", c.pid, c.address));
+        NodeError::StateInUse { folder: folder.to_owned(), by: by.unwrap_or_default() }
+    };
+    let mut holds = Vec::new();
+    if state.path() != home {
+        let whole = Hold::share(&home.join(LOCK_FILE))?;
+        holds.push(whole.ok_or_else(|| in_use(home, None))?);
+    }
+    let own = Hold::take(&state.path().join(LOCK_FILE))?;
+    holds.push(own.ok_or_else(|| in_use(state.path(), state.control()))?);
+    Ok(holds)
+}
+
+/// Where the console listens unless it was said: each of several processes has a port of its own, one after the other.
+fn control_of(config: &Config, first: Option<usize>) -> SocketAddr {
+    let mut address = config.settings.control;
+    if let Some(first) = first.filter(|_| address.port() != 0) {
+        let step = u16::try_from(first).unwrap_or(u16::MAX);
+        address.set_port(address.port().saturating_add(step));
+    }
+    address
 }
 
 impl Up {
@@ -57,24 +92,26 @@ impl Up {
     /// [`NodeError`]: a port is taken, the state folder cannot be used, ...
     pub async fn start(mut config: Config, setup: &Setup) -> Result<Self, NodeError> {
         install_panic_hook();
-        choose_ports(&mut config)?;
+        if let Some(unknown) = setup.nodes.iter().find(|name| config.nodes.iter().all(|n| n.name != **name)) {
+            return Err(NodeError::UnknownNode(unknown.clone()));
+        }
+        let some = first_of_some(&config, &setup.nodes);
+        choose_ports(&mut config, some.is_none())?;
         // Commands read where the token is from another working folder than this one.
         let folder = std::path::absolute(&setup.state).unwrap_or_else(|_| setup.state.clone());
-        let state = StateFolder::open(&folder, Box::new(RealDisk))?;
-        let Some(hold) = Hold::take(&folder.join(LOCK_FILE))? else {
-            let by = state.control().map(|c| format!(": process {}, control at {}", c.pid, c.address));
-            return Err(NodeError::StateInUse { folder, by: by.unwrap_or_default() });
-        };
+        let state = StateFolder::open(&folder, some.as_ref().map(|(_, first)| first), Box::new(RealDisk))?;
+        let holds = hold(&folder, &state)?;
         let (token, token_file) = state.token()?;
         let process = Process::new(&config, &setup.nodes, state)?;
         process.start_all().await?;
-        let address = setup.control.unwrap_or(config.settings.control);
+        let address = setup.control.unwrap_or_else(|| control_of(&config, some.map(|(position, _)| position)));
         let listen = Listen { address, beyond_loopback: setup.beyond_loopback };
         let console = serve(listen, Access { token, token_file: token_file.clone() }, process.clone())?;
         let control = console.address();
-        let file = ControlFile { address: control.to_string(), token_file, pid: std::process::id() };
+        let nodes = process.names();
+        let file = ControlFile { address: control.to_string(), token_file, pid: std::process::id(), nodes };
         process.state().write_control(&file)?;
-        Ok(Self { process, control, state: folder, console, _hold: hold })
+        Ok(Self { process, control, state: folder, console, _holds: holds })
     }
     /// Tells commands that do not name a state folder where this one is. Where that cannot be written they have to name it, and this says so.
     pub(crate) fn point(&self, places: &Places) -> Option<Marker> {
@@ -83,6 +120,7 @@ impl Up {
             nodes: self.process.names().iter().map(ToString::to_string).collect(),
             state: self.state.clone(),
             pid: std::process::id(),
+            others: Vec::new(),
         };
         match running::leave(places.usual.as_deref()?, &pointer, Clock::system().unix_millis().0) {
             Ok(marker) => Some(marker),
@@ -100,8 +138,20 @@ impl Up {
     }
 }
 
+/// Whether every node has ports of its own in the file: of several processes none knows which one another has found.
+///
+/// # Errors
+/// [`NodeError::PortNotGiven`] naming the first node that has not.
+pub(crate) fn check_ports(config: &Config) -> Result<(), NodeError> {
+    let open = config.nodes.iter().find(|n| n.sip_udp == 0 || n.sip_tcp == 0);
+    open.map_or(Ok(()), |node| Err(NodeError::PortNotGiven(node.name.clone())))
+}
+
 /// Port 0 takes a free one, the same for all addresses of the node, so that others can be told where it is.
-fn choose_ports(config: &mut Config) -> Result<(), NodeError> {
+fn choose_ports(config: &mut Config, alone: bool) -> Result<(), NodeError> {
+    if !alone {
+        return check_ports(config);
+    }
     for node in &mut config.nodes {
         let ip = node.addresses().first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         for port in [&mut node.sip_udp, &mut node.sip_tcp] {
@@ -128,6 +178,9 @@ pub(crate) fn failure(error: &NodeError) -> Failure {
         NodeError::Host(_) => {
             failure.remedy("is another Tandem running? `tandem status` tells; or use other ports and another --state")
         }
+        NodeError::PortNotGiven(_) => {
+            failure.remedy("give every [[node]] a sip_udp and sip_tcp, or run all nodes in one process (`tandem run`)")
+        }
         NodeError::UnknownNode(_) => failure.remedy("the nodes are listed under [[node]] in the configuration file"),
         _ => failure,
     }
@@ -145,7 +198,7 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
         control: options.control,
         beyond_loopback: options.control_beyond_loopback,
     };
-    let json = options.json;
+    let (json, supervised) = (options.json, options.supervised);
     let places = options.places;
     let done = run_main(async move {
         let up = Up::start(config, &setup).await.map_err(|e| failure(&e))?;
@@ -153,10 +206,14 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
         announce(&up, json);
         let process = Arc::clone(&up.process);
         let watch = tokio::task::spawn_local(async move { process.watch().await });
-        let _ = interrupted().await;
+        let politely = tokio::select! {
+            _ = interrupted() => true,
+            // Whoever started it ends all of the cluster, or is gone: there is nobody to send a device to.
+            _ = abandoned(), if supervised => false,
+        };
         say("stopping (once more to stop at once)", json);
         let again = tokio::task::spawn_local(interrupted());
-        let end = up.end(true);
+        let end = up.end(politely);
         tokio::select! {
             () = end => {}
             _ = again => {}

@@ -167,6 +167,26 @@ pub async fn interrupted() -> Result<&'static str, HostError> {
     .await)
 }
 
+/// Waits until nobody holds the other end of the standard input any more: whoever started this process is done with it, or gone.
+///
+/// # Errors
+/// [`HostError::Thread`] when the input cannot be watched.
+pub async fn abandoned() -> Result<(), HostError> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let name = "tandem-parent";
+    let watch = move || {
+        let mut word = [0; 256];
+        let mut input = std::io::stdin().lock();
+        // What is said there is nobody's business; an input that cannot be read is as good as closed.
+        while std::io::Read::read(&mut input, &mut word).is_ok_and(|n| n > 0) {}
+        let _ = tell.send(());
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(watch).map_err(|e| HostError::thread(name, e))?;
+    // The thread goes only when it has told.
+    let _ = told.await;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 
 use crate::error::HostError;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -42,6 +43,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`HostError::Disk`].
     fn write(&self, path: &Path, bytes: &[u8], access: Access) -> Result<(), HostError>;
+    /// As [`Disk::write`], but only when there is no such file; `false`: there is one, and it stays as it is. Of several that try at the same
+    /// time one wins.
+    ///
+    /// # Errors
+    /// [`HostError::Disk`].
+    fn create(&self, path: &Path, bytes: &[u8], access: Access) -> Result<bool, HostError>;
     /// Creates a folder and its parents, for the owner only (0700). One that exists stays as it is.
     ///
     /// # Errors
@@ -58,6 +65,23 @@ pub trait Disk: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
+impl RealDisk {
+    /// The folders in a folder, in the order of their names, so many at most. One that does not exist has none.
+    ///
+    /// # Errors
+    /// [`HostError::Disk`].
+    pub fn folders(&self, path: &Path, bound: usize) -> Result<Vec<PathBuf>, HostError> {
+        let entries = match fs::read_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|e| HostError::disk("read", path, e))?,
+        };
+        let folders = entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+        let mut folders: Vec<PathBuf> = folders.map(|e| e.path()).take(bound).collect();
+        folders.sort();
+        Ok(folders)
+    }
+}
+
 impl Disk for RealDisk {
     fn read(&self, path: &Path, bound: u64) -> Result<Vec<u8>, HostError> {
         let fail = |e| HostError::disk("read", path, e);
@@ -73,11 +97,7 @@ impl Disk for RealDisk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8], access: Access) -> Result<(), HostError> {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}-{serial}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
+        let temporary = temporary(path);
         let result = write_whole(&temporary, bytes, access)
             .and_then(|()| fs::rename(&temporary, path))
             .and_then(|()| sync_folder_of(path));
@@ -86,6 +106,19 @@ impl Disk for RealDisk {
             let _ = fs::remove_file(&temporary);
         }
         result.map_err(|e| HostError::disk("write", path, e))
+    }
+
+    fn create(&self, path: &Path, bytes: &[u8], access: Access) -> Result<bool, HostError> {
+        let temporary = temporary(path);
+        // A second name for a whole file: unlike a rename it fails where the name is taken.
+        let result = write_whole(&temporary, bytes, access).and_then(|()| match fs::hard_link(&temporary, path) {
+            Ok(()) => sync_folder_of(path).map(|()| true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e),
+        });
+        // Best effort: a name nobody looks for.
+        let _ = fs::remove_file(&temporary);
+        result.map_err(|e| HostError::disk("create", path, e))
     }
 
     fn create_dir(&self, path: &Path) -> Result<(), HostError> {
@@ -102,6 +135,15 @@ impl Disk for RealDisk {
             _ => Ok(()),
         }
     }
+}
+
+/// A name beside `path` that nobody else takes.
+fn temporary(path: &Path) -> PathBuf {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{serial}.tmp", std::process::id()));
+    path.with_file_name(name)
 }
 
 fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
@@ -143,6 +185,15 @@ impl Disk for MemoryDisk {
     fn write(&self, path: &Path, bytes: &[u8], _access: Access) -> Result<(), HostError> {
         self.with(|files| files.insert(path.to_owned(), bytes.to_vec()));
         Ok(())
+    }
+    fn create(&self, path: &Path, bytes: &[u8], _access: Access) -> Result<bool, HostError> {
+        Ok(self.with(|files| match files.entry(path.to_owned()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(bytes.to_vec());
+                true
+            }
+        }))
     }
     fn create_dir(&self, _path: &Path) -> Result<(), HostError> {
         Ok(())
@@ -212,6 +263,25 @@ mod tests {
             assert!(contents.contains(&RealDisk.read(&path, 1 << 20).unwrap()));
         }
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_is_created_once_however_many_try() {
+        let folder = Folder::new("once");
+        let path = folder.0.join("secret");
+        let tries = |disk: &dyn Disk| {
+            let made = |n: usize| disk.create(&path, format!("made by {n}").as_bytes(), Access::Private).unwrap();
+            let made: Vec<bool> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || made(n))).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            let winner = made.iter().position(|made| *made).unwrap();
+            assert_eq!(made.iter().filter(|made| **made).count(), 1);
+            assert_eq!(disk.read(&path, 100).unwrap(), format!("made by {winner}").as_bytes());
+        };
+        tries(&RealDisk);
+        assert_eq!((folder.names(), mode(&path)), (vec!["secret".to_owned()], 0o600));
+        tries(&MemoryDisk::default());
     }
 
     #[test]

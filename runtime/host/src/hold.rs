@@ -27,9 +27,19 @@ impl Hold {
     /// # Errors
     /// [`HostError::Disk`].
     pub fn take(path: &Path) -> Result<Option<Self>, HostError> {
+        Self::lock(path, File::try_lock)
+    }
+    /// As [`Hold::take`], together with all others that share it. `None`: somebody holds it alone.
+    ///
+    /// # Errors
+    /// [`HostError::Disk`].
+    pub fn share(path: &Path) -> Result<Option<Self>, HostError> {
+        Self::lock(path, File::try_lock_shared)
+    }
+    fn lock(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Self>, HostError> {
         let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = open().map_err(|e| HostError::disk("open", path, e))?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(HostError::disk("lock", path, e)),
@@ -131,7 +141,11 @@ mod tests {
         let path = folder.join("lock");
         let first = Hold::take(&path).unwrap();
         assert!(first.is_some() && Hold::take(&path).unwrap().is_none());
+        assert!(Hold::share(&path).unwrap().is_none());
         drop(first);
+        let shared = [Hold::share(&path).unwrap(), Hold::share(&path).unwrap()];
+        assert!(shared.iter().all(Option::is_some) && Hold::take(&path).unwrap().is_none());
+        drop(shared);
         assert!(Hold::take(&path).unwrap().is_some());
         assert!(Hold::take(&folder.join("no/such/folder")).is_err());
         fs::remove_dir_all(folder).unwrap();

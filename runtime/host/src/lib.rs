@@ -4,6 +4,7 @@
 //! It knows no telephony policy: it carries bytes and keeps actors alive.
 
 pub mod arbiter;
+pub mod child;
 pub mod clock;
 pub mod datagram;
 pub mod disk;

@@ -22,7 +22,9 @@ HOW COMMANDS FIND A RUNNING TANDEM
   --state, else $TANDEM_STATE, else (for `run`) state_dir of the configuration,
   else $XDG_STATE_HOME/tandem, else ~/.local/state/tandem. A command that names
   none takes the only Tandem of this user that runs; when several run it lists
-  them. --control replaces the address of control.json.
+  them. --control replaces the address of control.json. Processes of one
+  cluster (`up`, or `run --node`) share a state folder and count as one Tandem:
+  a command asks the one that it concerns, or all of them.
 
 EXIT CODES
   0  done
@@ -78,6 +80,8 @@ pub enum Format {
 pub enum Command {
     /// Run nodes of a cluster in this process
     Run(Run),
+    /// Run a cluster on this host, one process per node, and restart what dies
+    Up(UpArgs),
     /// Run a whole cluster with simulated phones, to see it move
     Quickstart(Quickstart),
     /// Read a configuration file and say what is wrong with it
@@ -113,7 +117,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "EXAMPLES
   tandem run --config cluster.toml                all its nodes in one process
-  tandem run --config cluster.toml --node CCM1    one of them
+  tandem run --config cluster.toml --node CCM1    one of them; the others run in processes with the same state folder
   tandem run --config cluster.toml --control 127.0.0.1:7060
 
 An interrupt (Ctrl-C) or SIGTERM stops the nodes in good order.")]
@@ -124,6 +128,26 @@ pub struct Run {
     /// Node to run here; may be given several times [default: all nodes of the file]
     #[arg(long = "node", value_name = "NAME")]
     pub nodes: Vec<NodeName>,
+    /// Let --control be an address that other hosts reach (there is no TLS: put a proxy in front of it)
+    #[arg(long)]
+    pub allow_remote_control: bool,
+    /// End when the standard input does: how `tandem up` holds its processes
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+/// `tandem up`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "EXAMPLES
+  tandem up --config cluster.toml
+  tandem up --config cluster.toml --control 127.0.0.1:7060     control at 7060, 7061, ... in the order of the nodes
+  kill -9 $(pgrep -f 'node CCM1')                              its devices move; a new process begins; they go home
+
+An interrupt (Ctrl-C) or SIGTERM ends all processes; so does the end of this one.")]
+pub struct UpArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
     /// Let --control be an address that other hosts reach (there is no TLS: put a proxy in front of it)
     #[arg(long)]
     pub allow_remote_control: bool,

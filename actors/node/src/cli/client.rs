@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Lines};
 use std::time::Duration;
-use tandem_model::admin::{API, ErrorBody, Versioned};
+use tandem_model::admin::{API, ErrorBody, Health, Versioned};
 use ureq::http::Response;
 use ureq::{Agent, Body, BodyReader};
 
@@ -53,8 +53,22 @@ impl Client {
     /// # Errors
     /// Exit code 3 when nobody answers, 1 with the reason when it was refused.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {
+        self.get_within(path, ANSWER_TIMEOUT)
+    }
+    /// As [`Client::get`], with a patience of its own.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn get_within<T: DeserializeOwned>(&self, path: &str, patience: Duration) -> Result<Answer<T>, Failure> {
         let request = self.agent.get(self.url(path)).header("Authorization", self.authorization());
-        self.read(request.config().timeout_global(Some(ANSWER_TIMEOUT)).build().call())
+        self.read(request.config().timeout_global(Some(patience)).build().call())
+    }
+    /// Whether the process is well; `None` when it does not answer.
+    pub fn health(&self, patience: Duration) -> Option<Health> {
+        let request = self.agent.get(format!("{}/healthz", self.endpoint.url));
+        let mut response = request.config().timeout_global(Some(patience)).build().call().ok()?;
+        let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().ok()?;
+        serde_json::from_str::<Versioned<Health>>(&text).ok().map(|answer| answer.body)
     }
     /// Commands.
     ///

@@ -2,10 +2,13 @@
 //!
 //! Following survives a restart of the process: it connects again and says what it missed. It must never hide a gap.
 
-use super::args::Events;
+use super::args::{Events, Format, Global};
 use super::client::{Client, query};
 use super::failure::{Exit, Failure};
 use super::output::Out;
+use super::processes::Processes;
+use std::io::{self, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 use tandem_base::UnixMillis;
 use tandem_host::clock::Clock;
@@ -16,6 +19,8 @@ use tandem_model::event::Event;
 const LAST: u64 = 100;
 /// Attempts to connect again before following ends.
 const RECONNECTS_MAX: u32 = 30;
+/// Pages of several processes that may wait to be printed.
+const FOLLOWED_MAX: usize = 64;
 /// Between two of them.
 const RECONNECT_GAP: Duration = Duration::from_secs(1);
 
@@ -159,6 +164,127 @@ pub fn follow(
         }
         attempts += 1;
         pause();
+    }
+}
+
+/// Prints the events that the journals of several processes have, in the order of their moments.
+///
+/// # Errors
+/// When none answers or the output cannot be written.
+pub fn list_all(processes: &Processes, events: &Events, out: &mut Out<'_>) -> Result<(), Failure> {
+    let since = begin(events);
+    let (mut all, mut lost, mut failure, mut answered) = (Vec::new(), 0, None, false);
+    for gathered in processes.ask_all(|p| gather(&p.client, events, since)) {
+        match gathered {
+            Ok((found, gone)) => {
+                answered = true;
+                all.extend(found);
+                lost += gone;
+            }
+            Err(why) => {
+                out.note(&format!("one process does not answer: {}", why.message))?;
+                failure = Some(why);
+            }
+        }
+    }
+    if let Some(why) = failure.filter(|_| !answered) {
+        return Err(why);
+    }
+    // Of one moment, those of one process stay in its order.
+    all.sort_by_key(|event: &Event| event.at);
+    let whole = events.all || events.since.is_some();
+    let last = events.last.or_else(|| (!whole).then_some(LAST)).and_then(|n| usize::try_from(n).ok());
+    let first = last.map_or(0, |n| all.len().saturating_sub(n));
+    let shown = all.get(first..).unwrap_or_default();
+    if out.is_json() {
+        return out.json(&serde_json::json!({ "api": API, "lost": lost, "events": shown, "next": null }));
+    }
+    if lost > 0 {
+        out.note(&format!("{lost} events are gone: the journals are bounded"))?;
+    }
+    shown.iter().try_for_each(|event| out.line(&line_of(event)))?;
+    if shown.is_empty() { out.note("no event matches") } else { Ok(()) }
+}
+
+/// What the journal of one process has, and how many are gone.
+fn gather(client: &Client, events: &Events, since: Option<UnixMillis>) -> Result<(Vec<Event>, u64), Failure> {
+    let mut page = client.get::<EventPage>(&path(events, false, events.after, since))?.body;
+    let (end, lost) = (page.last, page.lost);
+    let mut all = std::mem::take(&mut page.events);
+    while page.next < end && !page.restarted {
+        let after = page.next;
+        page = client.get::<EventPage>(&path(events, false, Some(after), since))?.body;
+        if page.next == after {
+            break;
+        }
+        all.append(&mut page.events);
+    }
+    Ok((all, lost))
+}
+
+/// An event among those of several processes: their numbers say nothing there, the node does.
+fn line_of(event: &Event) -> String {
+    let node = event.node.as_ref().map_or("-", |n| n.as_str());
+    format!("{} {node:<8} {:<14} {}", event.at.civil(), event.kind, event.text)
+}
+
+/// Prints events of all processes as they happen, until interrupted or none of them answers any more.
+///
+/// # Errors
+/// As [`follow`], when it holds for every process.
+pub fn follow_all(global: &Global, processes: &Processes, events: &Events, out: &mut Out<'_>) -> Result<(), Failure> {
+    let (tell, told) = sync_channel::<Result<Vec<u8>, Failure>>(FOLLOWED_MAX);
+    let format = if out.is_json() { Format::Json } else { Format::Table };
+    for process in processes.all() {
+        let (global, events, tell) = (global.clone(), events.clone(), tell.clone());
+        let node = process.nodes.first().cloned();
+        let body = move || {
+            let connect = || {
+                let found = Processes::find(&global)?;
+                // While its process is away nobody else's events are taken for its own.
+                let there = node.as_ref().is_none_or(|node| found.all().any(|p| p.nodes.contains(node)));
+                let away = || Failure::new(Exit::Unreachable, "its process is not there");
+                there.then(|| found.into_client(node.as_ref().map(|n| n.as_str()))).ok_or_else(away)
+            };
+            let mut lines = Out::to(format, false, Lines { tell: tell.clone(), line: Vec::new() }, io::stderr());
+            if let Err(failure) = follow(&connect, &pause, &events, &mut lines) {
+                // Whoever printed has gone.
+                let _ = tell.send(Err(failure));
+            }
+        };
+        let started = std::thread::Builder::new().name("follow".to_owned()).spawn(body);
+        started.map_err(|e| Failure::new(Exit::Failed, format!("cannot start a thread: {e}")))?;
+    }
+    drop(tell);
+    let mut failure = None;
+    for lines in told {
+        match lines {
+            Ok(lines) => {
+                out.text(&String::from_utf8_lossy(&lines))?;
+                out.flush()?;
+            }
+            Err(why) => failure = Some(why),
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Hands on what was written with each flush, so that lines of several processes never mix.
+struct Lines {
+    tell: SyncSender<Result<Vec<u8>, Failure>>,
+    line: Vec<u8>,
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        self.tell.send(Ok(std::mem::take(&mut self.line))).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

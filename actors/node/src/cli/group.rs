@@ -4,6 +4,7 @@ use super::args::{Failback as FailbackArgs, Group};
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::{Out, Table, Tone, joined};
+use super::processes::Processes;
 use super::status::{group_table, ranks};
 use tandem_model::admin::{Failback, GroupDetail, GroupList};
 
@@ -43,9 +44,17 @@ fn show(group: &GroupDetail, out: &mut Out<'_>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When nobody answers, there is no such group, it is refused, or the output cannot be written.
-pub fn failback(client: &Client, failback: &FailbackArgs, out: &mut Out<'_>) -> Result<(), Failure> {
+pub fn failback(processes: &Processes, failback: &FailbackArgs, out: &mut Out<'_>) -> Result<(), Failure> {
     let preview = if failback.preview { "?preview=true" } else { "" };
-    let answer = client.post::<Failback>(&format!("/groups/{}/failback{preview}", escaped(&failback.group)))?;
+    let path = format!("/groups/{}/failback{preview}", escaped(&failback.group));
+    let asked = processes.any();
+    let answer = asked.post::<Failback>(&path)?;
+    // Each process calls home what its own nodes serve. One that runs none now has nobody to call.
+    for other in processes.all().map(|p| &p.client).filter(|c| !failback.preview && !std::ptr::eq(*c, asked)) {
+        if let Err(failure) = other.post::<Failback>(&path) {
+            out.note(&format!("one process calls nobody home: {}", failure.message))?;
+        }
+    }
     if out.is_json() {
         return out.json(&answer.raw);
     }

@@ -12,6 +12,7 @@ pub mod failure;
 pub mod group;
 pub mod node;
 pub mod output;
+pub mod processes;
 pub mod running;
 pub mod state;
 pub mod status;
@@ -21,8 +22,8 @@ pub use failure::{Exit, Failure};
 
 use args::{Command, Config, Global};
 use clap::{CommandFactory, Parser};
-use client::Client;
 use output::Out;
+use processes::Processes;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -40,6 +41,23 @@ pub struct RunOptions {
     /// Where state is kept; may not exist yet.
     pub places: state::Places,
     /// Where to listen for control; `None` leaves it to the configuration or a free loopback port.
+    pub control: Option<SocketAddr>,
+    /// Whether `control` may be an address that other hosts reach.
+    pub control_beyond_loopback: bool,
+    /// Whether it ends when its standard input does.
+    pub supervised: bool,
+    /// Whether scripts read the output (`-o json`).
+    pub json: bool,
+}
+
+/// What `tandem up` was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpOptions {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where state is kept; may not exist yet.
+    pub places: state::Places,
+    /// Where the first process listens for control, the others on the ports after it; `None` leaves it to the configuration.
     pub control: Option<SocketAddr>,
     /// Whether `control` may be an address that other hosts reach.
     pub control_beyond_loopback: bool,
@@ -64,6 +82,8 @@ pub struct QuickstartOptions {
 pub struct Programs<'a> {
     /// `tandem run`.
     pub run: &'a dyn Fn(RunOptions) -> Result<(), Failure>,
+    /// `tandem up`.
+    pub up: &'a dyn Fn(UpOptions) -> Result<(), Failure>,
     /// `tandem quickstart`.
     pub quickstart: &'a dyn Fn(QuickstartOptions) -> Result<(), Failure>,
 }
@@ -109,6 +129,13 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
     let global = cli.global;
     match cli.command {
         Command::Run(run) => (programs.run)(run_options(&global, run)?),
+        Command::Up(up) => (programs.up)(UpOptions {
+            config: up.config,
+            places: state::Places::of(&global),
+            control: listen_address(&global)?,
+            control_beyond_loopback: up.allow_remote_control,
+            json: is_json(&global),
+        }),
         Command::Quickstart(quickstart) => (programs.quickstart)(QuickstartOptions {
             devices: quickstart.devices,
             places: state::Places::of(&global),
@@ -122,13 +149,35 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
             clap_complete::generate(shell, &mut Cli::command(), "tandem", &mut script);
             out.text(&String::from_utf8_lossy(&script))
         }
-        Command::Status => status::status(&connect(&global)?, out),
-        Command::Node(command) => node::command(&connect(&global)?, &command, out),
-        Command::Device(command) => device::command(&connect(&global)?, &command, out),
-        Command::Group(command) => group::command(&connect(&global)?, &command, out),
-        Command::Failback(failback) => group::failback(&connect(&global)?, &failback, out),
-        Command::Events(query) if query.follow => events::follow(&|| connect(&global), &events::pause, &query, out),
-        Command::Events(query) => events::list(&connect(&global)?, &query, out),
+        Command::Status => status::status(&Processes::find(&global)?, out),
+        Command::Node(command) => node::command(&Processes::find(&global)?, &command, out),
+        Command::Device(command) => device::command(Processes::find(&global)?.any(), &command, out),
+        Command::Group(command) => group::command(Processes::find(&global)?.any(), &command, out),
+        Command::Failback(failback) => group::failback(&Processes::find(&global)?, &failback, out),
+        Command::Events(query) => events_of(&global, &query, out),
+    }
+}
+
+/// Events of the only process, of the one that runs the node that was named, or of all.
+fn events_of(global: &Global, query: &args::Events, out: &mut Out<'_>) -> Result<(), Failure> {
+    let processes = Processes::find(global)?;
+    match (&query.node, query.follow) {
+        (None, follow) if !processes.is_single() => {
+            if query.after.is_some() {
+                let failure = Failure::new(Exit::Usage, "each of several processes numbers its own events");
+                return Err(failure.remedy("say whose number it is: --node NAME --after NUMBER"));
+            }
+            if follow {
+                events::follow_all(global, &processes, query, out)
+            } else {
+                events::list_all(&processes, query, out)
+            }
+        }
+        (node, true) => {
+            let connect = || Ok(Processes::find(global)?.into_client(node.as_deref()));
+            events::follow(&connect, &events::pause, query, out)
+        }
+        (node, false) => events::list(&processes.into_client(node.as_deref()), query, out),
     }
 }
 
@@ -139,6 +188,7 @@ fn run_options(global: &Global, run: args::Run) -> Result<RunOptions, Failure> {
         places: state::Places::of(global),
         control: listen_address(global)?,
         control_beyond_loopback: run.allow_remote_control,
+        supervised: run.supervised,
         json: is_json(global),
     })
 }
@@ -147,9 +197,6 @@ fn is_json(global: &Global) -> bool {
 }
 fn listen_address(global: &Global) -> Result<Option<SocketAddr>, Failure> {
     global.control.as_deref().map(state::listen_address).transpose()
-}
-fn connect(global: &Global) -> Result<Client, Failure> {
-    state::endpoint(global).map(Client::new)
 }
 
 #[cfg(test)]

@@ -1,25 +1,26 @@
 //! `tandem node list|stop|kill|start`: the nodes, and one command to one of the running process.
 
 use super::args::Node;
-use super::client::{Client, escaped};
+use super::client::escaped;
 use super::failure::Failure;
 use super::output::Out;
-use super::status::node_table;
+use super::processes::Processes;
+use super::status::{ask, node_table};
 use serde_json::json;
-use tandem_model::admin::{API, NodeCommand, NodeDone, Status};
+use tandem_model::admin::{API, NodeCommand, NodeDone};
 
 /// Lists the nodes, or commands one and prints what became of it.
 ///
 /// # Errors
 /// When nobody answers, the node refuses, or the output cannot be written.
-pub fn command(client: &Client, command: &Node, out: &mut Out<'_>) -> Result<(), Failure> {
+pub fn command(processes: &Processes, command: &Node, out: &mut Out<'_>) -> Result<(), Failure> {
     let (name, command) = match command {
-        Node::List => return list(client, out),
+        Node::List => return list(processes, out),
         Node::Stop { name } => (name, NodeCommand::Stop),
         Node::Kill { name } => (name, NodeCommand::Kill),
         Node::Start { name } => (name, NodeCommand::Start),
     };
-    let answer = client.post::<NodeDone>(&format!("/nodes/{}/{}", escaped(name), command.word()))?;
+    let answer = processes.of(name).post::<NodeDone>(&format!("/nodes/{}/{}", escaped(name), command.word()))?;
     if out.is_json() {
         return out.json(&answer.raw);
     }
@@ -36,8 +37,8 @@ pub fn command(client: &Client, command: &Node, out: &mut Out<'_>) -> Result<(),
     out.line(&format!("{} {verb}: {}, life {}", done.name, done.state, done.incarnation))
 }
 
-fn list(client: &Client, out: &mut Out<'_>) -> Result<(), Failure> {
-    let answer = client.get::<Status>("/status")?;
+fn list(processes: &Processes, out: &mut Out<'_>) -> Result<(), Failure> {
+    let answer = ask(processes)?;
     if out.is_json() {
         return out.json(&json!({ "api": API, "nodes": answer.raw.get("nodes") }));
     }

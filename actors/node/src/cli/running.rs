@@ -23,10 +23,13 @@ pub struct Pointer {
     pub cluster: String,
     /// The nodes that it runs.
     pub nodes: Vec<String>,
-    /// Its state folder, absolute.
+    /// Its state folder, absolute; processes of one cluster share it.
     pub state: PathBuf,
     /// Its process id, for people.
     pub pid: u32,
+    /// Those of the others that share the folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<u32>,
 }
 
 /// Leaves a pointer in the usual state folder; it goes with the value.
@@ -43,15 +46,25 @@ pub fn leave(usual: &Path, pointer: &Pointer, now_millis: u64) -> Result<Marker,
 pub fn list(usual: &Path) -> Vec<Pointer> {
     let markers = hold::living(&usual.join(FOLDER), POINTER_MAX).unwrap_or_default();
     let mut all: Vec<Pointer> = markers.iter().filter_map(|m| serde_json::from_slice(m).ok()).collect();
-    all.sort_by(|a, b| a.state.cmp(&b.state));
-    all.dedup_by(|a, b| a.state == b.state);
+    all.sort_by(|a, b| a.state.cmp(&b.state).then_with(|| a.nodes.cmp(&b.nodes)));
+    all.dedup_by(|later, first| {
+        let same = later.state == first.state;
+        if same {
+            first.nodes.append(&mut later.nodes);
+            first.others.push(later.pid);
+        }
+        same
+    });
     all
 }
 
 /// One line per Tandem: how to ask it.
 pub fn lines(all: &[Pointer]) -> Vec<String> {
     let line = |p: &Pointer| {
-        format!("  --state {}   cluster {} ({}), process {}", p.state.display(), p.cluster, p.nodes.join(", "), p.pid)
+        let pids: Vec<String> = std::iter::once(&p.pid).chain(&p.others).map(u32::to_string).collect();
+        let process = if p.others.is_empty() { "process" } else { "processes" };
+        let (state, cluster, nodes) = (p.state.display(), &p.cluster, p.nodes.join(", "));
+        format!("  --state {state}   cluster {cluster} ({nodes}), {process} {}", pids.join(", "))
     };
     let mut lines: Vec<String> = all.iter().take(LISTED_MAX).map(line).collect();
     if all.len() > LISTED_MAX {

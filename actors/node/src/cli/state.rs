@@ -5,14 +5,16 @@
 use super::args::Global;
 use super::failure::{Exit, Failure};
 use super::running;
+use crate::state::PROCESSES;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tandem_base::NodeName;
 use tandem_host::disk::{Disk, RealDisk};
 use tandem_host::error::HostError;
 use tandem_model::admin::{CONTROL_FILE, ControlFile, TOKEN_FILE};
-use tandem_model::config::FILE_BYTES_MAX;
+use tandem_model::config::{FILE_BYTES_MAX, NODES_MAX};
 
 /// Largest control or token file that is read, in bytes.
 const SMALL_FILE_MAX: u64 = 64 * 1024;
@@ -89,30 +91,65 @@ pub struct Endpoint {
     pub absent: String,
 }
 
-/// Finds the control endpoint of a running process.
+/// One process of a Tandem.
+pub struct Found {
+    /// The nodes that it runs, as far as it says.
+    pub nodes: Vec<NodeName>,
+    /// How to ask it.
+    pub endpoint: Endpoint,
+}
+
+/// Finds the control endpoints of the processes of a running Tandem: the first, and the others.
 ///
 /// # Errors
 /// Exit code 3 with what to do: nothing runs, the token cannot be read, the file is damaged. 2: several run, and it was not said which.
-pub fn endpoint(global: &Global) -> Result<Endpoint, Failure> {
-    endpoint_at(&Places::of(global), global)
+pub fn endpoints(global: &Global) -> Result<(Found, Vec<Found>), Failure> {
+    endpoints_at(&Places::of(global), global)
 }
 
-fn endpoint_at(places: &Places, global: &Global) -> Result<Endpoint, Failure> {
+fn endpoints_at(places: &Places, global: &Global) -> Result<(Found, Vec<Found>), Failure> {
     let folder = asked_folder(places, global)?;
-    let path = folder.join(CONTROL_FILE);
-    let control = control_file(&path)?;
-    let address = match (&global.control, &control) {
-        (Some(given), _) => given.clone(),
-        (None, Some(control)) => control.address.clone(),
-        (None, None) => return Err(nothing_runs(&path, &places.running())),
-    };
+    let own = folder.join(CONTROL_FILE);
+    let control = control_file(&own)?;
+    if control.as_ref().is_none_or(|c| is_gone(c.pid)) {
+        let several = processes(&folder);
+        let is_meant = |c: &ControlFile| match &global.control {
+            Some(given) => url(&c.address).ok() == url(given).ok(),
+            None => true,
+        };
+        let meant = several.into_iter().filter(|(_, control)| is_meant(control));
+        let mut found =
+            meant.map(|(path, control)| found_at(&path, Some(control), global)).collect::<Result<Vec<_>, _>>()?;
+        if !found.is_empty() {
+            let rest = found.split_off(1);
+            if let Some(first) = found.pop() {
+                return Ok((first, rest));
+            }
+        }
+    }
+    if control.is_none() && global.control.is_none() {
+        return Err(nothing_runs(&own, &places.running()));
+    }
+    Ok((found_at(&own, control, global)?, Vec::new()))
+}
+
+/// The processes that share a state folder and live, in the order of their first nodes.
+fn processes(home: &Path) -> Vec<(PathBuf, ControlFile)> {
+    // A folder that is not there, or not ours, has none.
+    let folders = RealDisk.folders(&home.join(PROCESSES), NODES_MAX).unwrap_or_default();
+    let paths = folders.into_iter().map(|folder| folder.join(CONTROL_FILE));
+    let found = paths.filter_map(|path| Some((control_file(&path).ok()??, path)));
+    found.filter(|(control, _)| !is_gone(control.pid)).map(|(control, path)| (path, control)).collect()
+}
+
+fn found_at(path: &Path, control: Option<ControlFile>, global: &Global) -> Result<Found, Failure> {
+    let folder = path.parent().unwrap_or(path);
+    let address = global.control.clone().or_else(|| control.as_ref().map(|c| c.address.clone())).unwrap_or_default();
     let token_file = global.token_file.clone().or_else(|| control.as_ref().map(|c| folder.join(&c.token_file)));
     let token = token(&token_file.unwrap_or_else(|| folder.join(TOKEN_FILE)))?;
-    Ok(Endpoint {
-        url: url(&address)?,
-        token,
-        absent: absent(&path, control.as_ref().filter(|_| global.control.is_none())),
-    })
+    let absent = absent(path, control.as_ref().filter(|_| global.control.is_none()));
+    let endpoint = Endpoint { url: url(&address)?, token, absent };
+    Ok(Found { nodes: control.map(|c| c.nodes).unwrap_or_default(), endpoint })
 }
 
 /// The state folder of the Tandem that is meant: the named one, else that of the only one that runs, else the usual one.
@@ -123,8 +160,9 @@ fn asked_folder(places: &Places, global: &Global) -> Result<PathBuf, Failure> {
     let running = places.running();
     if let Some(given) = &global.control {
         let is_there = |p: &&running::Pointer| {
-            let control = control_file(&p.state.join(CONTROL_FILE)).ok().flatten();
-            control.is_some_and(|c| url(&c.address).ok() == url(given).ok())
+            let own = control_file(&p.state.join(CONTROL_FILE)).ok().flatten();
+            let all = own.into_iter().chain(processes(&p.state).into_iter().map(|(_, control)| control));
+            all.into_iter().any(|c| url(&c.address).ok() == url(given).ok())
         };
         return running.iter().find(is_there).map_or_else(|| places.folder(None), |p| Ok(p.state.clone()));
     }
@@ -205,10 +243,14 @@ pub fn listen_address(address: &str) -> Result<SocketAddr, Failure> {
     })
 }
 
+/// Whether no process has this number any more.
+fn is_gone(pid: u32) -> bool {
+    Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists()
+}
+
 /// What to say when nobody answers: a process that crashed leaves its file behind.
 fn absent(path: &Path, control: Option<&ControlFile>) -> String {
-    let gone = |pid: &u32| Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists();
-    match control.map(|c| c.pid).filter(gone) {
+    match control.map(|c| c.pid).filter(|pid| is_gone(*pid)) {
         Some(pid) => {
             let path = path.display();
             format!("{path} was left behind by process {pid}, which is gone: start Tandem anew")

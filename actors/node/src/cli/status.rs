@@ -2,20 +2,65 @@
 //!
 //! Says by itself what a person would have to find: views that differ, devices in quarantine, devices that nobody serves.
 
-use super::client::Client;
-use super::failure::Failure;
+use super::client::Answer;
+use super::failure::{Exit, Failure};
 use super::output::{Out, Table, Tone, joined, or_dash};
+use super::processes::{ONE_OF_SEVERAL, Processes};
 use std::collections::BTreeMap;
 use tandem_base::NodeName;
-use tandem_model::admin::{ByRank, GroupStatus, NodeState, NodeStatus, Status};
+use tandem_model::admin::{ByRank, GroupStatus, NodeState, NodeStatus, Status, Versioned};
 
 /// Prints the cluster at a glance.
 ///
 /// # Errors
 /// When nobody answers or the output cannot be written.
-pub fn status(client: &Client, out: &mut Out<'_>) -> Result<(), Failure> {
-    let answer = client.get::<Status>("/status")?;
+pub fn status(processes: &Processes, out: &mut Out<'_>) -> Result<(), Failure> {
+    let answer = ask(processes)?;
     if out.is_json() { out.json(&answer.raw) } else { show(&answer.body, out) }
+}
+
+/// The cluster at a glance, put together from all processes.
+///
+/// # Errors
+/// When none answers.
+pub fn ask(processes: &Processes) -> Result<Answer<Status>, Failure> {
+    if processes.is_single() {
+        return processes.any().get("/status");
+    }
+    let asked = processes.ask_all(|p| p.client.get_within::<Status>("/status", ONE_OF_SEVERAL));
+    let (mut answers, mut failure) = (Vec::new(), None);
+    for (process, answer) in processes.all().zip(asked) {
+        match answer {
+            Ok(answer) => answers.push((process.nodes.as_slice(), answer.body)),
+            Err(why) => failure = failure.or(Some(why)),
+        }
+    }
+    match (together(&answers), failure) {
+        (Some(body), _) => Ok(Answer { raw: serde_json::to_value(Versioned::new(&body)).unwrap_or_default(), body }),
+        (None, why) => Err(why.unwrap_or_else(|| Failure::new(Exit::Unreachable, "no process answers"))),
+    }
+}
+
+/// One status of several: the view of a node in service, with each node's own word about itself and everybody's view of it.
+fn together(answers: &[(&[NodeName], Status)]) -> Option<Status> {
+    let serves = |s: &Status| {
+        let by = s.answered_by.as_ref();
+        s.nodes.iter().any(|n| by == Some(&n.name) && n.state == NodeState::InService)
+    };
+    let statuses = || answers.iter().map(|(_, status)| status);
+    let best = statuses().find(|s| serves(s)).or_else(|| statuses().find(|s| s.answered_by.is_some()));
+    let mut all = best.or_else(|| statuses().next())?.clone();
+    for node in &mut all.nodes {
+        for (runs, status) in answers {
+            let Some(said) = status.nodes.iter().find(|n| n.name == node.name) else { continue };
+            node.seen_by.extend(said.seen_by.iter().map(|(by, state)| (by.clone(), *state)));
+            if runs.contains(&node.name) {
+                (node.state, node.incarnation) = (said.state, said.incarnation);
+            }
+        }
+    }
+    all.quarantined = statuses().map(|s| s.quarantined).max().unwrap_or_default();
+    Some(all)
 }
 
 fn show(status: &Status, out: &mut Out<'_>) -> Result<(), Failure> {

@@ -57,6 +57,14 @@ impl Drop for Folder {
     }
 }
 
+/// The first process of what is found.
+fn endpoint_at(places: &Places, global: &Global) -> Result<Endpoint, Failure> {
+    endpoints_at(places, global).map(|(first, _)| first.endpoint)
+}
+fn endpoint(global: &Global) -> Result<Endpoint, Failure> {
+    endpoint_at(&Places::of(global), global)
+}
+
 /// Why a command finds nothing, on a machine where nothing else runs.
 fn refused(global: &Global) -> Failure {
     endpoint_at(&Places { named: global.state.clone(), usual: None }, global).err().unwrap()
@@ -99,7 +107,8 @@ fn running(usual: &Folder, own: &Folder, cluster: &str, address: &str) -> tandem
     own.put(TOKEN_FILE, &format!("token-of-{cluster}"));
     own.put(CONTROL_FILE, &format!(r#"{{"address":"{address}","token_file":"{TOKEN_FILE}","pid":1}}"#));
     let nodes = vec!["CCM1".to_owned()];
-    let pointer = running::Pointer { cluster: cluster.to_owned(), nodes, state: own.0.clone(), pid: 1 };
+    let pointer =
+        running::Pointer { cluster: cluster.to_owned(), nodes, state: own.0.clone(), pid: 1, others: Vec::new() };
     running::leave(&usual.0, &pointer, u64::from(address.bytes().map(u32::from).sum::<u32>())).unwrap()
 }
 
