@@ -22,6 +22,7 @@ use crate::registration::Registration;
 use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tandem_base::{NodeLife, NodeName, Time};
@@ -44,6 +45,8 @@ pub struct Parts {
     pub cluster: Cluster<Registration>,
     /// Set while the node is in service.
     pub serving: Arc<AtomicBool>,
+    /// Told when the node's life is over although none of its actors failed.
+    pub over: Rc<dyn Fn(String)>,
 }
 
 /// See the module.
@@ -66,6 +69,7 @@ pub struct CallManager {
     pub(crate) counts: Counts,
     pub(crate) metrics: ManagerMetrics,
     pub(crate) serving: Arc<AtomicBool>,
+    pub(crate) over: Rc<dyn Fn(String)>,
     pub(crate) host: Option<Handle<DeviceHost>>,
     pub(crate) groups: Vec<Handle<GroupSupervisor>>,
     /// Peers that were too busy for a signal: they are told at the next tick.
@@ -80,7 +84,7 @@ impl Supervised for CallManager {}
 impl CallManager {
     /// A node's life begins. It serves nobody before its copies are complete.
     pub fn new(parts: Parts) -> Self {
-        let Parts { shared, link, cluster, serving } = parts;
+        let Parts { shared, link, cluster, serving, over } = parts;
         let Shared { me, index, directory, locator, journal, clock } = shared;
         let metrics = ManagerMetrics::new(&me.node, &directory);
         let view = ClusterView::first(&me, directory.nodes.iter().cloned(), clock.now());
@@ -100,6 +104,7 @@ impl CallManager {
             counts: Counts::default(),
             metrics,
             serving,
+            over,
             host: None,
             groups: Vec::new(),
             untold: BTreeSet::new(),

@@ -71,6 +71,8 @@ pub struct Start {
     pub net: Net,
     /// Called when a child of the tree gave up; from the node's own thread.
     pub failed: Arc<dyn Fn(String) + Send + Sync>,
+    /// Called when peers have buried this life while it stood still; from the node's own thread.
+    pub over: Arc<dyn Fn(String) + Send + Sync>,
 }
 
 /// A node that runs.
@@ -90,7 +92,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: a port is taken, the link refuses, a thread cannot be started.
     pub async fn start(start: Start) -> Result<Self, NodeError> {
-        let Start { me, directory, journal, secrets, net, failed } = start;
+        let Start { me, directory, journal, secrets, net, failed, over } = start;
         let clock = Clock::system();
         let index = directory.node_index(&me.node).ok_or_else(|| NodeError::UnknownNode(me.node.clone()))?;
         let [udp, tcp] = directory.addresses.get(usize::from(index)).cloned().unwrap_or_default();
@@ -139,6 +141,7 @@ impl Node {
                     rows_wait: waiting,
                     serving: shown,
                     failed: Rc::new(move |why| failed(why)),
+                    over: Rc::new(move |why| over(why)),
                 };
                 tree::grow(parts, &on_arbiter, mailboxes)?;
                 Ok(())

@@ -34,6 +34,13 @@ const START_AGAIN: Duration = Duration::from_secs(1);
 /// How often nodes are looked after.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
+/// Why a life has to end that nobody wanted to.
+struct Fall {
+    why: String,
+    /// Whether it was the node's own fault. A node that stood still with its process has none, however often.
+    fault: bool,
+}
+
 /// One node of this process, alive or not.
 #[derive(Default)]
 struct Slot {
@@ -42,8 +49,8 @@ struct Slot {
     /// Whether it is meant to run.
     wanted: bool,
     draining: bool,
-    /// Set from the node's own thread when a child of its tree gave up.
-    failed: Arc<Mutex<Option<String>>>,
+    /// Set from the node's own thread when its life has to end.
+    failed: Arc<Mutex<Option<Fall>>>,
     deaths: Vec<Time>,
     /// A life that stood still and was killed. Its sockets are free once its thread has come to itself.
     standing: Option<Arc<Node>>,
@@ -162,14 +169,20 @@ impl Process {
         };
         let incarnation = self.state.next_life(name, self.clock)?;
         let me = NodeLife { node: name.clone(), incarnation };
-        let report = Arc::clone(&failed);
+        let report = |fault| -> Arc<dyn Fn(String) + Send + Sync> {
+            let failed = Arc::clone(&failed);
+            Arc::new(move |why| {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Fall { why, fault });
+            })
+        };
         let node = Node::start(Start {
             me,
             directory: Arc::clone(&self.directory),
             journal: Arc::clone(&self.journal),
             secrets: self.secrets.clone(),
             net: self.net.clone(),
-            failed: Arc::new(move |why| *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(why)),
+            failed: report(true),
+            over: report(false),
         })
         .await?;
         *failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -256,11 +269,12 @@ impl Process {
             }
             for found in stuck.check(self.clock.now()) {
                 if let Ok(name) = NodeName::new(&found.name) {
-                    self.bury(&name, format!("it stood still for {} ms", found.silence.as_millis()), false).await;
+                    let why = format!("it stood still for {} ms", found.silence.as_millis());
+                    self.bury(&name, Fall { why, fault: true }, false).await;
                 }
             }
-            for (name, why) in self.fallen() {
-                self.bury(&name, why, true).await;
+            for (name, fall) in self.fallen() {
+                self.bury(&name, fall, true).await;
             }
             for name in self.let_go() {
                 // It may have moved its gauges until its very end.
@@ -305,24 +319,27 @@ impl Process {
     }
 
     /// Nodes that are meant to run and do not, and why.
-    fn fallen(&self) -> Vec<(NodeName, String)> {
+    fn fallen(&self) -> Vec<(NodeName, Fall)> {
         let slots = self.lock();
         let fallen = slots.iter().filter(|(_, s)| s.wanted).filter_map(|(name, slot)| {
             let failed = slot.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let ended = slot.node.as_ref().and_then(|n| n.end()).map(|end| format!("its thread ended: {end:?}"));
+            let ended = slot.node.as_ref().and_then(|n| n.end());
+            let ended = ended.map(|end| Fall { why: format!("its thread ended: {end:?}"), fault: true });
             Some((name.clone(), failed.or(ended)?))
         });
         fallen.collect()
     }
 
     /// A node died that should not have: it is killed for good and, if that does not happen too often, begins a new life.
-    async fn bury(&self, name: &NodeName, why: String, can_end: bool) {
+    async fn bury(&self, name: &NodeName, Fall { why, fault }: Fall, can_end: bool) {
         let now = self.clock.now();
         let (node, again) = {
             let mut slots = self.lock();
             let Some(slot) = slots.get_mut(name) else { return };
             slot.deaths.retain(|at| now.since(*at) < DEATHS_WITHIN);
-            slot.deaths.push(now);
+            if fault {
+                slot.deaths.push(now);
+            }
             let again = slot.deaths.len() <= DEATHS_MAX && !self.ending.load(Ordering::Relaxed);
             slot.wanted = again;
             (slot.node.take(), again)

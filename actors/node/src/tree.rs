@@ -107,6 +107,8 @@ pub struct Parts {
     pub serving: Arc<AtomicBool>,
     /// Told once when a child gave up: the node has to die.
     pub failed: Rc<dyn Fn(String)>,
+    /// Told when peers have buried this life while it stood still: it ends, and a new one begins.
+    pub over: Rc<dyn Fn(String)>,
 }
 
 /// Starts the tree on the current arbiter.
@@ -114,8 +116,21 @@ pub struct Parts {
 /// # Errors
 /// [`ClusterError`] when the cluster's settings contradict each other.
 pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tree, ClusterError> {
-    let Parts { me, directory, journal, clock, mut random, secrets, link, addresses, wire, rows_wait, serving, failed } =
-        parts;
+    let Parts {
+        me,
+        directory,
+        journal,
+        clock,
+        mut random,
+        secrets,
+        link,
+        addresses,
+        wire,
+        rows_wait,
+        serving,
+        failed,
+        over,
+    } = parts;
     let index = directory.node_index(&me.node).unwrap_or_default();
     let cluster = cluster_machine(&me, &directory, clock.now())?;
     let locator = Arc::new(Locator::new(directory.len()));
@@ -126,7 +141,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         move |why: tandem_host::supervise::GaveUp| failed(why.to_string())
     };
 
-    let manager = call_manager::Parts { shared: shared.clone(), link, cluster, serving };
+    let manager = call_manager::Parts { shared: shared.clone(), link, cluster, serving, over };
     let keep = Keep::new(mailboxes.manager).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || CallManager::new(manager))));
 

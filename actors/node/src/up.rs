@@ -56,6 +56,8 @@ struct Watched {
     child: Option<ChildProcess>,
     began: Time,
     pauses: Pauses,
+    /// It has said once where it is.
+    heard: bool,
     /// When it is to begin; `None` while it runs.
     due: Option<Time>,
 }
@@ -67,8 +69,9 @@ struct Supervisor {
     all: Vec<Watched>,
     tell: mpsc::Sender<(usize, Said)>,
     json: bool,
-    /// All have begun once.
-    told_how_to_ask: bool,
+    /// How many have to say where they are before it is told how to ask them.
+    unheard: usize,
+    told_how: bool,
     _hold: Hold,
 }
 
@@ -95,11 +98,21 @@ pub fn up(options: UpOptions) -> Result<(), Failure> {
         child: None,
         began: clock.now(),
         pauses: Pauses::default(),
+        heard: false,
         due: Some(clock.now()),
     };
     let all = nodes.into_iter().enumerate().map(watched).collect();
-    let supervisor =
-        Supervisor { program, home, clock, all, tell, json: options.json, told_how_to_ask: false, _hold: hold };
+    let supervisor = Supervisor {
+        program,
+        home,
+        clock,
+        all,
+        tell,
+        json: options.json,
+        unheard: count,
+        told_how: false,
+        _hold: hold,
+    };
     run_main(supervisor.run(news)).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
 
@@ -175,7 +188,11 @@ impl Supervisor {
 
     /// A process says where it is.
     fn begun(&mut self, index: usize, begun: &serde_json::Value) {
-        let Some(watched) = self.all.get(index) else { return };
+        let Some(watched) = self.all.get_mut(index) else { return };
+        if !std::mem::replace(&mut watched.heard, true) {
+            self.unheard = self.unheard.saturating_sub(1);
+        }
+        let first = self.unheard == 0 && !std::mem::replace(&mut self.told_how, true);
         let (node, pid) = (&watched.node, watched.child.as_ref().map_or(0, ChildProcess::pid));
         let control = begun.get("control").and_then(serde_json::Value::as_str).unwrap_or_default();
         if self.json {
@@ -183,7 +200,7 @@ impl Supervisor {
             return say(&line.to_string(), false);
         }
         say(&format!("{node}  process {pid}  console http://{control}/  metrics http://{control}/metrics"), false);
-        if !std::mem::replace(&mut self.told_how_to_ask, true) {
+        if first {
             say(&format!("ask it   tandem --state {} status", self.home.display()), false);
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::net::{Letter, SipNet};
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -101,6 +101,7 @@ struct Life {
     flag: Arc<Flag>,
     hung: bool,
     gave_up: Rc<RefCell<Option<String>>>,
+    over: Rc<Cell<bool>>,
 }
 
 /// See the module.
@@ -139,6 +140,10 @@ impl Station {
     pub fn hangs(&self) -> bool {
         self.life.as_ref().is_some_and(|l| l.hung)
     }
+    /// Whether it has found that its life is over: peers have buried it while it stood still.
+    pub fn is_over(&self) -> bool {
+        self.life.as_ref().is_some_and(|l| !l.hung && l.over.get())
+    }
     /// Restarts after panics in this life, and why a keeper gave up.
     pub fn panics(&self) -> (u32, Option<String>) {
         self.life.as_ref().map_or((0, None), |l| (l.tree.restarts(), l.gave_up.borrow().clone()))
@@ -168,7 +173,7 @@ impl Station {
         });
         let link = shared.links.attach(me.clone(), sink).map_err(|e| e.to_string())?;
         let flag = Arc::new(Flag { set: AtomicBool::new(true), bell: shared.bell.clone() });
-        let gave_up = Rc::new(RefCell::new(None));
+        let (gave_up, over) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
         let (set, rows_wait) = (LocalSet::new(), Waiting::default());
         let entered = set.enter();
         let parts = tree::Parts {
@@ -187,12 +192,16 @@ impl Station {
                 let gave_up = Rc::clone(&gave_up);
                 move |why| *gave_up.borrow_mut() = Some(why)
             }),
+            over: Rc::new({
+                let over = Rc::clone(&over);
+                move |_| over.set(true)
+            }),
         };
         let tree = tree::grow(parts, &handles, mailboxes).map_err(|e| e.to_string())?;
         let (flush, beat) = (handles.host.clone(), handles.clone());
         let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
         drop(entered);
-        self.life = Some(Life { me, handles, tree, _ticker: ticker, set, flag, hung: false, gave_up });
+        self.life = Some(Life { me, handles, tree, _ticker: ticker, set, flag, hung: false, gave_up, over });
         Ok(())
     }
 

@@ -201,6 +201,7 @@ impl World {
             self.carry_out(now, wish);
         }
         self.settle();
+        self.begin_new_lives(now);
         self.read_journal(now);
         if now >= self.next_check {
             self.next_check = now + self.setup.check_every;

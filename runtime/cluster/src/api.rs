@@ -295,6 +295,14 @@ pub enum Output<R> {
     /// Every configured peer's copy is complete, or the peer is down for longer than the join grace; what peers kept for this node has
     /// been offered. Said once in a life: from here on the node may serve.
     InSync,
+    /// This node stood still for so long that a peer has declared it dead: its life is over, and a new one is to begin. It stays silent for
+    /// `dead_after` from here, so that nobody takes it for alive in between.
+    Over {
+        /// For how long it stood still.
+        stood_still: Duration,
+        /// The peer that said so first.
+        by: NodeLife,
+    },
     /// A frame was refused because sender and receiver do not fit. At most once in ten seconds per peer.
     Refused {
         /// Who sent it.

@@ -5,6 +5,7 @@
 
 use crate::adopt::Adoptions;
 use crate::api::{Counters, Input, NodeState, Output, OwnRows, Resync};
+use crate::doubt::Doubt;
 use crate::error::ClusterError;
 use crate::frame::{Frame, Header, Hears, Heartbeat, ORPHAN_SETS_MAX, OrphanSet, cluster_hash};
 use crate::link::{Lane, LinkEvent};
@@ -41,6 +42,8 @@ pub struct Cluster<R: Row> {
     pub(crate) serial: u64,
     /// When a peer's misfit was last said; only configured peers are in it.
     pub(crate) refused: BTreeMap<NodeName, Time>,
+    /// Whether this life is over.
+    pub(crate) doubt: Option<Doubt>,
     last_run: Time,
     last_beat: Option<Time>,
     out: VecDeque<Output<R>>,
@@ -69,6 +72,7 @@ impl<R: Row> Cluster<R> {
             counters: Counters::default(),
             serial: 0,
             refused: BTreeMap::new(),
+            doubt: None,
             last_run: now,
             last_beat: None,
             out: VecDeque::new(),
@@ -91,8 +95,10 @@ impl<R: Row> Cluster<R> {
 
     /// A node that stood still itself must not take the others for dead: their heartbeats wait in its mailbox.
     fn wake(&mut self, now: Time) {
-        if now.since(self.last_run) >= self.settings.suspect_after {
+        let stood_still = now.since(self.last_run);
+        if stood_still >= self.settings.suspect_after {
             self.counters.own_stalls += 1;
+            self.doubt = Doubt::after(now, stood_still, &self.settings, self.members.up_lives()).or(self.doubt.take());
             self.members.forgive(now);
         }
         self.last_run = self.last_run.max(now);
@@ -232,15 +238,29 @@ impl<R: Row> Cluster<R> {
         }
     }
 
+    /// When the next heartbeat is due.
+    fn next_beat(&self) -> Time {
+        let due = match self.last_beat {
+            None => self.last_run,
+            Some(last) => last + if self.members.beat_soon { BEAT_GAP } else { self.settings.heartbeat },
+        };
+        self.doubt.as_ref().map_or(due, |doubt| due.max(doubt.quiet_until))
+    }
+
+    /// Does this heartbeat of a peer prove that our life is over?
+    pub(crate) fn consider_end(&mut self, now: Time, from: &NodeLife, beat: &Heartbeat) {
+        let Some(doubt) = self.doubt.as_mut().filter(|d| d.is_proven(now, &self.me, from, beat)) else { return };
+        // Whoever drives this life has time to end it before it is heard again.
+        doubt.quiet_until = now + self.settings.dead_after;
+        let stood_still = doubt.stood_still;
+        self.say(Output::Over { stood_still, by: from.clone() });
+    }
+
     fn beat(&mut self, now: Time) {
         if self.members.peers.is_empty() {
             return;
         }
-        let due = match self.last_beat {
-            None => true,
-            Some(last) => now >= last + if self.members.beat_soon { BEAT_GAP } else { self.settings.heartbeat },
-        };
-        if !due {
+        if now < self.next_beat() {
             return;
         }
         self.last_beat = Some(now);
@@ -345,10 +365,7 @@ impl<R: Row> Machine for Cluster<R> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        let beat = (!self.members.peers.is_empty()).then(|| match self.last_beat {
-            None => self.last_run,
-            Some(last) => last + if self.members.beat_soon { BEAT_GAP } else { self.settings.heartbeat },
-        });
+        let beat = (!self.members.peers.is_empty()).then(|| self.next_beat());
         let grace = |since: Time| since + self.settings.join_grace;
         let waiting = self.members.peers.values().filter(|p| !self.in_sync && !p.is_up()).map(|p| grace(p.since));
         let alone = (!self.in_sync && self.members.peers.is_empty()).then_some(self.last_run);

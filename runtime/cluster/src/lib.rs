@@ -10,6 +10,7 @@ mod api;
 mod cluster;
 mod codec;
 mod digest;
+mod doubt;
 mod error;
 mod fetch;
 mod frame;

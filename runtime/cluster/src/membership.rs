@@ -159,6 +159,11 @@ impl Membership {
         self.peers.get(node).filter(|p| p.is_up())?.life(node)
     }
 
+    /// The lives of all peers that are up (or suspect).
+    pub(crate) fn up_lives(&self) -> Vec<NodeLife> {
+        self.peers.iter().filter(|(_, peer)| peer.is_up()).filter_map(|(node, peer)| peer.life(node)).collect()
+    }
+
     pub(crate) fn link_up(&mut self, now: Time, node: &NodeName, incarnation: Incarnation) {
         self.beat_soon = true;
         let Some(peer) = self.peers.get_mut(node) else { return };

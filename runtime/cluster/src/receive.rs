@@ -64,6 +64,7 @@ impl<R: Row> Cluster<R> {
     }
 
     fn heartbeat(&mut self, now: Time, life: &NodeLife, beat: &Heartbeat) {
+        self.consider_end(now, life, beat);
         self.members.heartbeat(now, &life.node, life.incarnation, beat);
         self.news(now);
         let Some(copy) = self.tables.get_mut(life) else { return };

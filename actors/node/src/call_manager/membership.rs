@@ -74,6 +74,11 @@ impl CallManager {
                 self.metrics.resync(why);
                 self.note("copy_diverged", why.to_string(), format!("the copy of {peer} is being fetched anew: {why}"));
             }
+            Output::Over { stood_still, by } => {
+                let why =
+                    format!("it stood still for {} ms, and {} holds it for dead", stood_still.as_millis(), by.node);
+                (self.over)(why);
+            }
             Output::Refused { from, why } => {
                 self.note(
                     "frame_refused",

@@ -158,6 +158,20 @@ impl World {
         }
     }
 
+    /// Nodes that stood still and find their lives over end them and begin new ones, as their processes do.
+    pub(super) fn begin_new_lives(&mut self, now: Time) {
+        for station in self.stations.iter_mut().filter(|s| s.is_over()) {
+            self.log.event(now, &format!("--- {} finds its life over and begins a new one", station.name));
+            self.leaving.remove(&station.index);
+            station.crash();
+            self.paces.begins(&station.name);
+            if let Err(how) = station.start() {
+                self.broken = Some(Broken { rule: "a_node_starts", how });
+            }
+            self.changed = true;
+        }
+    }
+
     /// The rounds of polite stops that are due.
     pub(super) fn rounds(&mut self, now: Time) {
         let due: Vec<_> = self.leaving.iter().filter(|(_, (at, _))| *at <= now).map(|(n, d)| (*n, d.1)).collect();

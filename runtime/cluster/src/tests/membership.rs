@@ -75,8 +75,55 @@ fn a_node_that_hung_does_not_take_the_others_for_dead_when_it_wakes() {
     assert_eq!(net.see("A").cluster.counters().own_stalls, 1);
     // The others had given it up, and it learns that from them; but nobody was silent.
     assert!(net.see("A").when(at, |o| matches!(o, Output::Down { why: DownReason::Silent, .. })).is_none());
-    assert_eq!(net.state("A", "B"), MemberState::Up);
-    assert_eq!(net.state("B", "A"), MemberState::Up);
+}
+
+#[test]
+fn a_node_that_hung_until_it_was_dead_finds_its_life_over_and_is_not_taken_for_alive_again() {
+    let mut net = Net::three(17);
+    net.put("A", 0..100, 1);
+    net.hang("A");
+    net.run(3 * SEC);
+    let at = net.now;
+    net.resume("A");
+    net.run(900 * MS);
+    let over: Vec<_> = net.see("A").said.iter().filter(|(t, o)| *t >= at && matches!(o, Output::Over { .. })).collect();
+    assert!(
+        matches!(over[0], (when, Output::Over { stood_still, .. }) if when.since(at) <= 200 * MS && *stood_still >= 2_800 * MS),
+        "{over:?}"
+    );
+    // No heartbeat of the old life has left: to the others it is dead, and was not back for a moment.
+    assert_eq!(net.see("B").words(at), Vec::<String>::new());
+    net.kill("A");
+    net.start("A", 2);
+    net.run_until(SEC, Net::all_equal);
+    assert!(!net.see("B").words(at).iter().any(|w| w == "Flap"), "{:?}", net.see("B").words(at));
+}
+
+#[test]
+fn when_everybody_stood_still_nobody_is_dead() {
+    let mut net = Net::three(18);
+    let at = net.now;
+    ["A", "B", "C"].into_iter().for_each(|node| net.hang(node));
+    net.run(5 * SEC);
+    ["A", "B", "C"].into_iter().for_each(|node| net.resume(node));
+    net.run(2 * SEC);
+    for node in ["A", "B", "C"] {
+        assert_eq!(net.see(node).words(at), Vec::<String>::new(), "{node}");
+        assert_eq!(net.see(node).cluster.counters().own_stalls, 1);
+    }
+}
+
+#[test]
+fn a_cut_is_no_end_of_a_life() {
+    let mut net = Net::three(19);
+    let at = net.now;
+    net.cut("A", "B");
+    net.cut("A", "C");
+    net.run(5 * SEC);
+    net.cuts.clear();
+    net.run(SEC);
+    assert!(net.see("A").when(at, |o| matches!(o, Output::Over { .. })).is_none());
+    assert!(net.see("B").when(at, |o| matches!(o, Output::Flap { .. })).is_some());
 }
 
 #[test]
@@ -151,6 +198,8 @@ fn an_older_life_is_refused_and_cannot_disturb_the_new_one() {
     let before = net.see("B").cluster.counters().stale_frames;
     let mut ghost = old.cluster;
     tandem_base::Machine::tick(&mut ghost, at + 100_000 * SEC);
+    // Nobody tells it that it is over, so in the end it goes on.
+    tandem_base::Machine::tick(&mut ghost, at + 100_000 * SEC + 300 * MS);
     while let Some(output) = tandem_base::Machine::poll(&mut ghost) {
         if let Output::Broadcast { frame, .. } = output {
             let event = crate::link::LinkEvent::Message { from: name("A"), bytes: frame };
