@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 /// Held by the one `tandem up` of a state folder.
 const LOCK_FILE: &str = "up.lock";
 /// Pause before a process begins anew; doubles with each that does not live for [`STEADY`].
-const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Where the doubling ends.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A process that lived for so long was well.
@@ -260,7 +260,7 @@ mod tests {
     fn pauses_grow_while_processes_die_young_and_begin_again_after_one_that_lived() {
         let mut pauses = Pauses::default();
         let young: Vec<u128> = (0..8).map(|_| pauses.next(Duration::from_secs(1)).as_millis()).collect();
-        assert_eq!(young, [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
+        assert_eq!(young, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000]);
         assert_eq!(pauses.next(STEADY), PAUSE_MIN);
         for _ in 0..100 {
             assert!(pauses.next(Duration::ZERO) <= PAUSE_MAX);

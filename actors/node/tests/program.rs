@@ -7,125 +7,13 @@
     reason = "a person has a clock, and writes and reads files; what is waited for is another process"
 )]
 
+#[path = "program/home.rs"]
+mod home;
+#[path = "program/processes.rs"]
+mod processes;
+
+use home::{Home, wait_until};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-/// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A home folder, removed at the end.
-struct Home(PathBuf);
-
-impl Home {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("tandem-program-{}-{test}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder for the test");
-        Self(path)
-    }
-    fn folder(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command.args(arguments).current_dir(&self.0).env_clear().env("HOME", &self.0).env("NO_COLOR", "1");
-        command.stdin(Stdio::null());
-        command
-    }
-    fn tandem(&self, arguments: &[&str]) -> Said {
-        Said(self.command(arguments).output().expect("the program starts"))
-    }
-    /// Starts a cluster of one node on free ports; `settings` are lines of the configuration.
-    fn run(&self, cluster: &str, settings: &str, arguments: &[&str]) -> Running {
-        let config = self.folder(&format!("{cluster}.toml"));
-        let text = format!(
-            "[cluster]\nname = \"{cluster}\"\n\n[settings]\n{settings}\n\n[[node]]\nname = \"CCM1\"\naddress = \"127.0.0.1\"\n\
-             sip_udp = 0\nsip_tcp = 0\n\n[[group]]\nname = \"G1\"\nmembers = [\"CCM1\"]\n\n[[device_pool]]\nname = \"DP1\"\n\
-             group = \"G1\"\n\n[[device]]\nname = \"phone1\"\npool = \"DP1\"\npassword = \"a long secret\"\n"
-        );
-        std::fs::write(&config, text).expect("a configuration");
-        let config = config.to_string_lossy().into_owned();
-        let all: Vec<&str> = ["run", "--config", &config].into_iter().chain(arguments.iter().copied()).collect();
-        Running::start(self.command(&all), &self.folder(&format!("{cluster}.log")))
-    }
-}
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What a command said.
-struct Said(Output);
-impl Said {
-    fn code(&self) -> i32 {
-        self.0.status.code().unwrap_or(-1)
-    }
-    fn out(&self) -> String {
-        String::from_utf8_lossy(&self.0.stdout).into_owned()
-    }
-    fn err(&self) -> String {
-        String::from_utf8_lossy(&self.0.stderr).into_owned()
-    }
-    /// The output of a command that must have worked.
-    fn good(&self) -> String {
-        assert_eq!(self.code(), 0, "{}{}", self.out(), self.err());
-        self.out()
-    }
-    fn cluster(&self) -> String {
-        let status: Value = serde_json::from_str(&self.good()).expect("JSON");
-        status.get("cluster").and_then(Value::as_str).expect("a cluster").to_owned()
-    }
-}
-
-/// A program in the background; killed at the end.
-struct Running {
-    child: Child,
-    log: PathBuf,
-}
-impl Running {
-    fn start(mut command: Command, log: &Path) -> Self {
-        let file = std::fs::File::create(log).expect("a log");
-        let errors = file.try_clone().expect("a handle");
-        let child = command.stdout(file).stderr(errors).spawn().expect("the program starts");
-        Self { child, log: log.to_owned() }
-    }
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-    /// Waits until it has said this.
-    fn until(self, text: &str) -> Self {
-        wait_until(|| self.said().contains(text), || format!("{text:?} in {}", self.said()));
-        self
-    }
-    fn signal(&self, name: &str) {
-        let done = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
-        assert!(done.is_ok_and(|s| s.success()));
-    }
-    fn ended(&mut self) -> Option<i32> {
-        self.child.try_wait().expect("a child").map(|s| s.code().unwrap_or(-1))
-    }
-    /// Its exit code once it has ended.
-    fn end(mut self) -> (i32, String) {
-        wait_until(|| self.ended().is_some(), || "an end".to_owned());
-        (self.ended().unwrap_or(-1), self.said())
-    }
-}
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn wait_until(mut condition: impl FnMut() -> bool, what: impl Fn() -> String) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {}", what());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn commands_find_the_only_tandem_wherever_its_state_is() {

@@ -230,6 +230,7 @@ fn no_programs() -> Programs<'static> {
     let never = |what: &str| Failure::new(Exit::Failed, format!("{what} was not asked for"));
     Programs {
         run: Box::leak(Box::new(move |_| Err(never("run")))),
+        up: Box::leak(Box::new(move |_| Err(never("up")))),
         quickstart: Box::leak(Box::new(move |_| Err(never("quickstart")))),
     }
 }
@@ -472,7 +473,7 @@ fn a_wrong_token_a_stopped_process_and_a_stranger_are_told_apart() {
 }
 
 #[test]
-fn run_and_quickstart_get_their_options() {
+fn programs_get_their_options() {
     let asked = Mutex::new(Vec::new());
     let run = |o: RunOptions| {
         asked.lock().unwrap().push(format!("{o:?}"));
@@ -482,19 +483,25 @@ fn run_and_quickstart_get_their_options() {
         asked.lock().unwrap().push(format!("{o:?}"));
         Ok(())
     };
-    let programs = Programs { run: &run, quickstart: &quickstart };
+    let up = |o: UpOptions| {
+        asked.lock().unwrap().push(format!("{o:?}"));
+        Ok(())
+    };
+    let programs = Programs { run: &run, up: &up, quickstart: &quickstart };
     let go = |line: &str| {
         let mut out = Out::to(Format::Table, false, std::io::sink(), std::io::sink());
         carry_out(parse(line.split_whitespace()).unwrap(), &programs, &mut out)
     };
     go("tandem run --config c.toml --node CCM1 --node CCM2 --state /s --control 127.0.0.1:7060").unwrap();
     go("tandem quickstart --state /s -o json").unwrap();
+    go("tandem up --config c.toml --control 127.0.0.1:7060").unwrap();
     assert_eq!(go("tandem run --config c.toml --state /s --control here").unwrap_err().exit, Exit::Usage);
     let asked = asked.lock().unwrap();
     assert!(
         asked[0].contains(r#"NodeName("CCM2")"#) && asked[0].contains("control: Some(127.0.0.1:7060)"),
         "{asked:?}"
     );
+    assert!(asked[2].contains("c.toml") && asked[2].contains("control: Some(127.0.0.1:7060)"), "{asked:?}");
     assert!(asked[1].contains("devices: 800") && asked[1].contains("json: true"), "{asked:?}");
 }
 
