@@ -30,7 +30,7 @@ fn free_port() -> u16 {
 
 /// The quick start's cluster on ports of its own, whose phones go home soon; returns where the nodes are.
 fn write_configuration(home: &Home, devices: u32) -> Vec<SocketAddr> {
-    let mut text = configuration(devices).replace("connection_monitor = \"10s\"", "connection_monitor = \"2s\"");
+    let mut text = configuration(devices).replace("connection_monitor = \"10s\"", "connection_monitor = \"1s\"");
     let ports = NODES.map(|_| free_port());
     for port in ports {
         text = text.replacen("sip_udp = 0\nsip_tcp = 0", &format!("sip_udp = {port}\nsip_tcp = {port}"), 1);
@@ -52,8 +52,8 @@ fn phones(addresses: &[SocketAddr]) -> FleetConfig {
             transport: Transport::Tcp,
             keepalive: Some(Duration::from_millis(700)),
             standby_heartbeat: Some(Duration::from_millis(700)),
-            patience: Duration::from_millis(1_500),
-            monitor: Duration::from_secs(3),
+            patience: Duration::from_millis(700),
+            monitor: Duration::from_secs(1),
             failover_jitter: Duration::from_millis(50),
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(2),

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::tests::TestRow;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use tandem_base::NodeName;
 
 const HEADER: Header = Header { cluster: 7, incarnation: Incarnation(3) };
@@ -97,4 +99,105 @@ fn a_row_that_cannot_be_read_does_not_hide_the_next_one() {
     let mut reader = Reader::new(&ops);
     assert_eq!(read_op::<TestRow>(&mut reader), Ok(Err(ClusterError::Truncated)));
     assert_eq!(read_op::<TestRow>(&mut reader), Ok(Ok(Some(Op::Remove { key: 9 }))));
+}
+
+fn lives() -> impl Strategy<Value = NodeLife> {
+    ("[A-Za-z0-9._-]{1,64}", any::<u64>()).prop_map(|(node, incarnation)| life(&node, incarnation))
+}
+
+fn heartbeats() -> impl Strategy<Value = Frame<'static>> {
+    let states = prop_oneof![Just(NodeState::Joining), Just(NodeState::InService), Just(NodeState::Draining)];
+    // The largest sequence stands for "none", one less is the largest there is.
+    let hears = (lives(), prop::option::of(0..u64::MAX - 1)).prop_map(|(life, has)| Hears { life, has });
+    let sets = (lives(), any::<u64>()).prop_map(|(life, rows)| OrphanSet { life, rows });
+    let digests = any::<(u64, u64)>().prop_map(|(sum, count)| Digest { sum, count });
+    (states, any::<u64>(), any::<u64>(), digests, vec(hears, 0..MEMBERS_MAX), vec(sets, 0..ORPHAN_SETS_MAX)).prop_map(
+        |(state, clock, head, digest, hears, orphans)| {
+            Frame::Heartbeat(Heartbeat { state, clock: Time::from_micros(clock), head, digest, hears, orphans })
+        },
+    )
+}
+
+fn signals() -> impl Strategy<Value = Frame<'static>> {
+    let kinds = prop_oneof![Just(SignalKind::Plain), Just(SignalKind::Ask), any::<u64>().prop_map(SignalKind::Answer)];
+    (any::<u64>(), any::<u64>(), any::<u64>(), kinds, vec(any::<u8>(), 0..300)).prop_map(
+        |(to, seq, floor, kind, payload)| {
+            Frame::Signal(Signal { to: Incarnation(to), seq, floor, kind, payload: Bytes::from(payload) })
+        },
+    )
+}
+
+fn others() -> impl Strategy<Value = Frame<'static>> {
+    let wants = prop_oneof![any::<u64>().prop_map(Want::From), any::<u64>().prop_map(Want::Whole)];
+    prop_oneof![
+        (lives(), any::<u64>(), wants).prop_map(|(owner, request, want)| Frame::Need(Need { owner, request, want })),
+        (lives(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(owner, request, upto, whole)| Frame::Resent {
+            owner,
+            request,
+            upto,
+            whole
+        }),
+        (any::<u64>(), any::<u64>()).prop_map(|(transfer, next)| Frame::ChunkAck { transfer, next }),
+        (any::<u64>(), any::<u64>()).prop_map(|(to, next)| Frame::SignalAck { to: Incarnation(to), next }),
+    ]
+}
+
+fn frames() -> impl Strategy<Value = Frame<'static>> {
+    prop_oneof![heartbeats(), signals(), others()]
+}
+
+/// A field of a later version: type, length, value.
+fn later_field() -> impl Strategy<Value = Vec<u8>> {
+    (2_u8..=127, vec(any::<u8>(), 0..60)).prop_map(|(tag, value)| [&[tag, value.len() as u8][..], &value].concat())
+}
+
+proptest! {
+    #[test]
+    fn any_frame_comes_back_also_from_a_later_version(frame in frames(), later in vec(later_field(), 0..4)) {
+        let bytes = HEADER.write(&frame);
+        prop_assert_eq!(read(&bytes, 7), Ok((Incarnation(3), frame.clone())));
+        let longer = [&bytes[..], &later.concat()].concat();
+        prop_assert_eq!(read(&longer, 7), Ok((Incarnation(3), frame)));
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_short_is_refused(frame in frames(), cut in any::<prop::sample::Index>()) {
+        let bytes = HEADER.write(&frame);
+        let end = cut.index(bytes.len());
+        let orphans = matches!(&frame, Frame::Heartbeat(beat) if !beat.orphans.is_empty());
+        match read(&bytes[..end], 7) {
+            Err(_) => {}
+            // Without its last field a heartbeat is one of an earlier version.
+            Ok((_, Frame::Heartbeat(beat))) => prop_assert!(orphans && beat.orphans.is_empty()),
+            Ok(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn a_batch_of_changes_comes_back(ops in vec((any::<bool>(), any::<u128>(), any::<u64>()), 0..200), first in 1..u64::MAX) {
+        let ops: Vec<Op<TestRow>> = ops
+            .into_iter()
+            .map(|(put, key, value)| if put { Op::Put(TestRow::new(key, value)) } else { Op::Remove { key } })
+            .collect();
+        let mut writer = HEADER.open_rows(first, 0);
+        prop_assert!(ops.iter().all(|op| writer.push(op)));
+        let bytes = writer.finish(Some(Digest { sum: 1, count: 2 }));
+        let Ok((_, Frame::Rows(rows))) = read(&bytes, 7) else { panic!("not a frame of rows") };
+        prop_assert_eq!((rows.first, rows.count), (first, ops.len() as u64));
+        let mut reader = Reader::new(rows.ops);
+        let read: Vec<_> = (0..rows.count).map(|_| read_op::<TestRow>(&mut reader).unwrap().unwrap().unwrap()).collect();
+        prop_assert_eq!(read, ops);
+        prop_assert!(reader.rest().is_empty());
+    }
+
+    #[test]
+    fn whatever_comes_behind_a_right_header_is_read_or_refused(kind in 0_u8..12, body in vec(any::<u8>(), 0..400)) {
+        let bytes = [&HEADER.start(kind, 0)[..], &body].concat();
+        if let Ok((_, Frame::Rows(rows))) = read(&bytes, 7) {
+            let mut reader = Reader::new(rows.ops);
+            // What can be read of it ends by itself.
+            (0..rows.count).take_while(|_| read_op::<TestRow>(&mut reader).is_ok()).for_each(drop);
+        }
+        let _ = read(&body, 7);
+    }
 }
