@@ -15,7 +15,7 @@ pub struct Cluster {
     #[serde(default)]
     pub realm: Option<String>,
     /// Secret that all nodes share, at least 16 characters: nonces of one node are good at the others. Without it the process makes one
-    /// and keeps it in its state folder, which is right as long as all nodes are in one process.
+    /// and keeps it in its state folder, which is right as long as all nodes have one state folder.
     #[serde(default)]
     pub secret: Option<Secret>,
 }

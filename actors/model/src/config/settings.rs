@@ -89,7 +89,8 @@ pub struct Settings {
     pub dead_after: HumanDuration,
     /// State folder, unless `--state` or `$TANDEM_STATE` names one; the usual place when nobody does.
     pub state_dir: Option<PathBuf>,
-    /// Where the process is controlled, on loopback; port 0 takes any free one.
+    /// Where the process is controlled, on loopback; port 0 takes any free one. Of several processes the first node's has this port, and
+    /// each further one the next.
     pub control: SocketAddr,
     /// Lets a request make its device's actor panic, to prove containment. For tests only.
     pub fault_injection: bool,
