@@ -69,7 +69,7 @@ pub(crate) enum Kind {
 }
 
 impl Head {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         first: [Span { start: 0, end: 0 }; COUNT],
         repeated: 0,
         method_name: Span { start: 0, end: 0 },
@@ -152,11 +152,10 @@ pub(crate) fn value(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, u
     (start, end)
 }
 
-/// Reads the index and names the first defect. Time is linear in the header section.
-pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
-    let mut head = Head::EMPTY;
+/// Reads the index into an empty head and names the first defect. Time is linear in the header section.
+pub(crate) fn scan(head: &mut Head, bytes: &[u8]) -> Option<RefusalReason> {
     if bytes.len() > MAX_MESSAGE {
-        return (head, Some(RefusalReason::TooLarge));
+        return Some(RefusalReason::TooLarge);
     }
     head.body = bytes.len() as u16;
     head.headers = head.body;
@@ -166,22 +165,22 @@ pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
         start += 1;
     }
     if start == bytes.len() {
-        return (head, Some(RefusalReason::Empty));
+        return Some(RefusalReason::Empty);
     }
     // A start line is never folded: white space behind it belongs to a header line without a name.
     let mut feeds = Feeds::from(bytes, start);
     let Some(feed) = feeds.next() else {
-        return (head, Some(RefusalReason::StartLine));
+        return Some(RefusalReason::StartLine);
     };
     let clean = feed > start && bytes.get(feed - 1) == Some(&b'\r');
-    if !start_line(&mut head, bytes, start, feed - usize::from(clean)) {
-        return (head, Some(RefusalReason::StartLine));
+    if !start_line(head, bytes, start, feed - usize::from(clean)) {
+        return Some(RefusalReason::StartLine);
     }
     head.headers = (feed + 1) as u16;
     let defect = if clean { None } else { Some(RefusalReason::LineEnd) };
-    let rest = header_lines(&mut head, bytes, feed + 1, &mut feeds);
+    let rest = header_lines(head, bytes, feed + 1, &mut feeds);
     head.suspect = feeds.suspect();
-    (head, defect.or(rest))
+    defect.or(rest)
 }
 
 fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<'_>) -> Option<RefusalReason> {

@@ -100,14 +100,9 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 /// Cuts off the longest prefix whose bytes satisfy `f`.
 #[inline]
 pub(crate) fn split_while(text: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    let mut n = 0;
+    let (fours, _) = text.as_chunks::<4>();
     // Four at a time: nearly all texts are longer.
-    while let Some(&[a, b, c, d]) = text.get(n..).and_then(<[u8]>::first_chunk::<4>) {
-        if !(f(a) & f(b) & f(c) & f(d)) {
-            break;
-        }
-        n += 4;
-    }
+    let mut n = 4 * fours.iter().take_while(|[a, b, c, d]| f(*a) & f(*b) & f(*c) & f(*d)).count();
     while text.get(n).is_some_and(|&b| f(b)) {
         n += 1;
     }
