@@ -172,6 +172,7 @@ struct Ends<'a> {
     to: Party<'a>,
 }
 
+#[inline]
 fn headers_of_both<'a>(message: &Message<'a>) -> Result<Ends<'a>, Refusal> {
     let mandatory = [
         (Header::Via, RefusalReason::MissingVia),
