@@ -240,7 +240,7 @@ mod tests {
         // As bytes it is 5493e99933b0a811 7e08ec0f97cfc3d9.
         let published = [0x11a8_b033_99e9_9354_u64, 0xd9c3_cf97_0fec_087e];
         let letters: Vec<u8> =
-            published.iter().flat_map(|half| (0..7).map(|n| LETTERS[(half >> (6 * n)) as usize & 63])).collect();
+            published.iter().flat_map(|half| (0..7).map(move |n| LETTERS[(half >> (6 * n)) as usize & 63])).collect();
         assert_eq!(key.mac(u64::from_be_bytes(*stamp), realm).to_vec(), letters);
     }
 
