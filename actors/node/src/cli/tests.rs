@@ -197,6 +197,7 @@ impl Tandem {
             address: console.address().to_string(),
             token_file: "control.token".into(),
             pid: std::process::id(),
+            nodes: Vec::new(),
         };
         std::fs::write(folder.join("control.json"), serde_json::to_string(&control).unwrap()).unwrap();
         Self { folder, console: Some(console), admin }
@@ -443,7 +444,10 @@ fn following_goes_on_after_a_lost_connection_without_a_gap_or_a_repetition() {
     let global = |t: &Tandem| Global { state: Some(t.folder.clone()), ..Global::default() };
     let (before, after) = (global(&first.lock().unwrap()), global(&second));
     let pauses = Mutex::new(0);
-    let find = || connect(if *pauses.lock().unwrap() == 0 { &before } else { &after });
+    let find = || {
+        let global = if *pauses.lock().unwrap() == 0 { &before } else { &after };
+        Processes::find(global).map(|found| found.into_client(None))
+    };
     let mut notes = Vec::new();
     let mut out = Out::to(Format::Table, false, Sink(&first, Vec::new()), &mut notes);
     let query = args::Events { follow: true, last: Some(10), ..args::Events::default() };

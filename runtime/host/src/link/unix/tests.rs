@@ -119,7 +119,7 @@ impl Raw {
         self.say(&[&length.to_le_bytes()[..], &[4], text.as_bytes()].concat());
     }
     /// Reads until the other side has closed.
-    fn is_closed(mut self) {
+    fn see_closed(mut self) {
         let mut rest = Vec::new();
         // What it was sent before, or the kernel's word that nothing of ours was read.
         match self.0.read_to_end(&mut rest) {
@@ -170,7 +170,7 @@ fn nonsense_closes_its_connection_and_no_other() {
     let node = Node::start(&folder.net(&["A", "NONSENSE"]), "NONSENSE");
     let mut stranger = Raw::dial(&folder, &node);
     stranger.say(b"GET / HTTP/1.1\r\n\r\n");
-    stranger.is_closed();
+    stranger.see_closed();
     node.counted(Ending::NotHello);
     let mut peer = Raw::join(&folder, &node, 1);
     // Kinds of later versions are skipped.
@@ -184,7 +184,7 @@ fn nonsense_closes_its_connection_and_no_other() {
     peer.say(&u32::MAX.to_le_bytes());
     node.down("A", 1, DownWhy::Lost);
     node.counted(Ending::TooLong);
-    peer.is_closed();
+    peer.see_closed();
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn who_does_not_belong_here_is_told_why_and_sent_away() {
         let mut raw = Raw::dial(&folder, &node);
         let attached = Incarnation(if why == Ending::Older { 5 } else { 0 });
         assert_eq!(raw.hello(cluster, &who), Word::Refuse { why, attached });
-        raw.is_closed();
+        raw.see_closed();
     }
     node.counted(Ending::Cluster);
     node.counted(Ending::Older);
