@@ -6,7 +6,7 @@ use super::args::{Events, Format, Global};
 use super::client::{Client, query};
 use super::failure::{Exit, Failure};
 use super::output::Out;
-use super::processes::Processes;
+use super::processes::{ONE_OF_SEVERAL, Processes};
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -208,12 +208,13 @@ pub fn list_all(processes: &Processes, events: &Events, out: &mut Out<'_>) -> Re
 
 /// What the journal of one process has, and how many are gone.
 fn gather(client: &Client, events: &Events, since: Option<UnixMillis>) -> Result<(Vec<Event>, u64), Failure> {
-    let mut page = client.get::<EventPage>(&path(events, false, events.after, since))?.body;
+    let ask = |after| client.get_within::<EventPage>(&path(events, false, after, since), ONE_OF_SEVERAL);
+    let mut page = ask(events.after)?.body;
     let (end, lost) = (page.last, page.lost);
     let mut all = std::mem::take(&mut page.events);
     while page.next < end && !page.restarted {
         let after = page.next;
-        page = client.get::<EventPage>(&path(events, false, Some(after), since))?.body;
+        page = ask(Some(after))?.body;
         if page.next == after {
             break;
         }

@@ -112,10 +112,18 @@ impl Drop for Running {
     }
 }
 
+/// Most of one look that counts as waiting: a test that was itself stopped for minutes has not waited for anybody.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
 pub(crate) fn wait_until(mut condition: impl FnMut() -> bool, what: impl Fn() -> String) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {}", what());
+    let mut waited = Duration::ZERO;
+    loop {
+        let begun = Instant::now();
+        if condition() {
+            return;
+        }
+        assert!(waited < PATIENCE, "not in time: {}", what());
         std::thread::sleep(Duration::from_millis(20));
+        waited += begun.elapsed().min(LOOK_MAX);
     }
 }

@@ -150,7 +150,8 @@ fn devices_move_when_a_process_is_killed_or_stopped_and_go_home_when_it_lives_ag
     assert_eq!(page.matches("\"name\"").count(), 40);
 
     // Killed: its connections close, so its phones turn to the next at once. A new process begins, and they go home.
-    let (first, killed_at, old_life) = (up.signal("CCM1", "KILL"), now(), up.life("CCM1"));
+    let old_life = up.life("CCM1");
+    let (first, killed_at) = (up.signal("CCM1", "KILL"), now());
     wait_until(|| up.pids().get("CCM1").is_some_and(|pid| *pid != first), || up.running.said());
     let down = || up.told("node_down").into_iter().find(|(_, text)| text.contains("CCM1 is down"));
     let (noticed, text) = down().expect("the others have noticed");
@@ -164,7 +165,8 @@ fn devices_move_when_a_process_is_killed_or_stopped_and_go_home_when_it_lives_ag
     assert!(up.life("CCM1") > old_life);
 
     // Stopped: it is silent, so it is suspect and then dead; nobody is at it any more. When it goes on, its life is over.
-    let (stopped, stopped_at, old_life) = (up.signal("CCM1", "STOP"), now(), up.life("CCM1"));
+    let old_life = up.life("CCM1");
+    let (stopped_at, stopped) = (now(), up.signal("CCM1", "STOP"));
     up.until_served("at the backups", [0, 50, 30]);
     let silent = up.told("node_down").into_iter().filter(|(at, text)| *at >= stopped_at && text.contains("CCM1"));
     let silent: Vec<_> = silent.collect();
