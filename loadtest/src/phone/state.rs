@@ -315,6 +315,8 @@ pub struct Exchange {
     pub begun: Time,
     /// How much later its first request was written, by the generator's own fault.
     pub late: Duration,
+    /// When its first request was written, or put into the queue of a stream; of one that was never sent, when that was given up.
+    pub sent: Time,
     /// When it was over.
     pub at: Time,
     /// The answer's Retry-After.

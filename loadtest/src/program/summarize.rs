@@ -229,7 +229,7 @@ fn latency(record: &Record) -> Vec<Latency> {
         count: tally.good.count(),
         failed: tally.failed() - tally.throttled(),
         ms: millis(&tally.good),
-        from_send_ms: None,
+        from_send_ms: Some(millis(&tally.good_from_send)),
     };
     record.operations.iter().filter(|(_, t)| t.total() > 0).map(line).collect()
 }

@@ -54,14 +54,15 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Summary, ReportError> {
     from_json(&disk.read(path, BYTES_MAX)?, path)
 }
 
-/// Can a report be written to `path`? To be asked before a run; it leaves nothing behind.
+/// Can a report be written to `path`? To be asked before a run; it leaves nothing behind, and what is there stays.
 ///
 /// # Errors
 /// [`ReportError::Unwritable`].
 pub fn check(disk: &dyn Disk, path: &Path, what: &'static str) -> Result<(), ReportError> {
     let path = target(path, what)?;
+    // A name that nobody else's file has: the probe is removed again.
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".probe");
+    name.push(format!(".{}.probe", std::process::id()));
     let probe = path.with_file_name(name);
     let no =
         |e: tandem_host::error::HostError| ReportError::Unwritable { what, path: path.clone(), why: e.to_string() };

@@ -113,6 +113,11 @@ impl Scene {
         scene
     }
 
+    /// Name of its folder.
+    pub(crate) fn name(&self) -> &str {
+        self.folder.file_name().and_then(|n| n.to_str()).expect("a name")
+    }
+
     /// Devices that the nodes hold now.
     pub(crate) fn held(&self) -> u64 {
         self.nodes.iter().map(|n| n.lock().expect("no panic").held.len() as u64).sum()

@@ -40,6 +40,7 @@ pub use response::{refuse, response, response_to};
 pub use status::Status;
 pub use uri::{Host, SipUri};
 pub use validate::{
-    Contacts, Facts, Party, Policy, Refusal, read_contacts, read_request, validate_request, validate_request_with, validate_response,
+    Contacts, Facts, Party, Policy, Refusal, read_contacts, read_request, validate_request, validate_request_with,
+    validate_response,
 };
 pub use write::Writer;
