@@ -133,8 +133,12 @@ async fn conclude(run: &mut Run, stopped: Option<String>) -> Summary {
     let stats = run.fleet.stats();
     let census = run.fleet.census().unwrap_or_default();
     let mut summary = summarize::summary(run, &stats, &census, &findings);
-    let served = run.fleet.with_record(|r| summarize::millis(&r.served_after));
-    summary.thresholds = run.setup.preset.common().threshold.iter().map(|t| t.judge(&summary, &served)).collect();
+    let (served, late) = run.fleet.with_record(|r| (summarize::millis(&r.served_after), summarize::millis(&r.late)));
+    let demands = &run.setup.preset.common().threshold;
+    summary.thresholds = demands.iter().map(|t| t.judge(&summary, &served)).collect();
+    let spoiled = demands.iter().zip(&summary.thresholds).filter_map(|(t, judged)| t.spoiled(judged, &late));
+    summary.generator.reasons.extend(spoiled);
+    summary.generator.limited = !summary.generator.reasons.is_empty();
     verdict::judge(&mut summary, &run.complaints, stopped);
     summary
 }

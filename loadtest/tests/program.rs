@@ -11,7 +11,7 @@ mod kamailio;
 #[path = "program/scene.rs"]
 mod scene;
 
-use scene::{Honesty, Scene, eventually, interrupt, program, said};
+use scene::{Honesty, Scene, eventually, program, said, signal};
 use std::process::Stdio;
 
 /// Whatever the machine does meanwhile.
@@ -66,6 +66,28 @@ fn a_generator_that_is_late_makes_the_run_invalid() {
 }
 
 #[test]
+fn a_generator_that_is_stopped_again_and_again_makes_the_run_invalid() {
+    let scene = Scene::new("stopped", 800, Honesty::Honest);
+    // A hundred requests fall into each pause, all but the last ten of them more than the usual limit late.
+    let mut command = scene.command("register --rate 400 --threshold register.p99<50ms");
+    command.arg("--json").arg(scene.folder.join("run.json")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    eventually("some devices are registered", || scene.held() > 5);
+    for _ in 0..4 {
+        signal(&child, "STOP");
+        std::thread::park_timeout(std::time::Duration::from_millis(250));
+        signal(&child, "CONT");
+        let before = scene.held();
+        eventually("it goes on", || scene.held() > before || child.try_wait().is_ok_and(|ended| ended.is_some()));
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("one request in a hundred was sent more than"), "{text}");
+    assert!(scene.json()["generator"]["late_p99_ms"].as_f64().is_some_and(|late| late > 20.0));
+}
+
+#[test]
 fn a_killed_node_s_devices_are_followed_to_the_next() {
     let scene = Scene::new("kill", 100, Honesty::Honest);
     let words = format!(
@@ -104,7 +126,7 @@ fn ctrl_c_writes_a_partial_report_that_says_so() {
     command.arg("--html").arg(scene.folder.join("run.html"));
     let child = command.spawn().expect("it starts");
     eventually("some devices are registered", || scene.held() > 5);
-    interrupt(&child);
+    signal(&child, "INT");
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");

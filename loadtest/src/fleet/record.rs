@@ -112,7 +112,7 @@ pub struct Record {
     pub warm_up: u64,
     /// From the intended power-on to the first registration, refusals and waits included.
     pub served_after: Spread,
-    /// How late requests were written, by the generator's own fault; warm-up included.
+    /// How late requests were written, by the generator's own fault. Without the warm-up: a calm one would hide what came after.
     pub late: Spread,
     /// Retry-After of 503, while measured.
     pub retry_after: Spread,
@@ -154,7 +154,8 @@ impl Record {
     /// An operation of a phone is over. `refused`: this phone shall be refused.
     pub(super) fn over(&mut self, exchange: &Exchange, refused: bool) {
         // The others are sent when something allows them, not at a planned moment.
-        if matches!(exchange.operation, Operation::Register | Operation::Refresh) {
+        let planned = matches!(exchange.operation, Operation::Register | Operation::Refresh);
+        if planned && exchange.begun >= self.measure_from {
             self.late.add(exchange.late);
         }
         let good = matches!(exchange.outcome, Outcome::Answered(200..300));
@@ -286,7 +287,7 @@ mod tests {
         let tally = &record.operations[&Operation::Refresh];
         assert_eq!((record.warm_up, tally.good.count(), tally.total(), tally.throttled()), (1, 1, 3, 1));
         assert_eq!((tally.good.max().as_millis(), tally.good_from_send.max().as_millis()), (20, 19));
-        assert_eq!((record.retry_after.count(), record.late.count()), (1, 4));
+        assert_eq!((record.retry_after.count(), record.late.count()), (1, 3));
     }
 
     #[test]

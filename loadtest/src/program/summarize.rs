@@ -207,6 +207,8 @@ fn own(run: &Run, stats: &FleetStats, record: &Record) -> Generator {
     let measured = record.late.count() > 0;
     Generator {
         cpu_percent: own.cpu_percent,
+        busy_percent: own.busy.map(|share| share * 100.0),
+        waiting_percent: own.waiting.map(|share| share * 100.0),
         cores: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
         sent,
         received,
