@@ -15,7 +15,7 @@ use scene::{Honesty, Scene, eventually, program, said, signal};
 use std::process::Stdio;
 
 /// Whatever the machine does meanwhile.
-const LATE: &str = "--late-limit 60s";
+const LATE: &str = "--late-limit 60s --wait-limit 100";
 
 #[test]
 fn a_ramp_against_an_honest_registrar_passes_and_its_counts_agree() {
@@ -52,7 +52,8 @@ fn a_registrar_that_answers_without_storing_is_caught() {
 #[test]
 fn a_slow_server_is_slow_and_the_generator_is_not_blamed() {
     let scene = Scene::new("slow", 60, Honesty::Slow(20));
-    let (code, text, summary) = scene.run("register --rate 400 --late-limit 2s --threshold register.p50<100ms");
+    let (code, text, summary) =
+        scene.run("register --rate 400 --late-limit 2s --wait-limit 100 --threshold register.p50<100ms");
     assert_eq!((code, &summary["verdict"]), (99, &"threshold".into()), "{text}");
     assert_eq!(summary["generator"]["limited"], false);
 }

@@ -202,6 +202,10 @@ pub(super) struct Common {
     /// The run is invalid when the generator itself sent later than this (99th percentile)
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
     pub(super) late_limit: Duration,
+    /// The run is invalid when the phones' thread waited for a core for more than this share of the time, in percent: so many answers
+    /// were read late
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(super) wait_limit: u8,
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,

@@ -82,6 +82,7 @@ fn settings(run: &Run) -> BTreeMap<String, String> {
         ("jitter".to_owned(), time(phone.failover_jitter)),
         ("behaviours".to_owned(), mix.join(", ")),
         ("late limit".to_owned(), time(common.late_limit)),
+        ("wait limit".to_owned(), format!("{} %", common.wait_limit)),
         ("schedule".to_owned(), format!("{:016x}", run.fingerprint)),
     ]);
     for (number, note) in run.setup.notes.iter().enumerate() {
@@ -194,6 +195,7 @@ fn own(run: &Run, stats: &FleetStats, record: &Record) -> Generator {
     let facts = Facts {
         late_p99: record.late.quantile(0.99),
         late_limit: run.setup.preset.common().late_limit,
+        wait_limit: f64::from(run.setup.preset.common().wait_limit) / 100.0,
         received,
         sent,
         // A stream that takes nothing more is one whose node does not read.
