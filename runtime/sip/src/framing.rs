@@ -5,7 +5,7 @@
 //! number of times however they arrive, and never goes on after an error: where a message ends is then anybody's guess.
 
 use crate::error::FrameError;
-use crate::head::{self, Kind};
+use crate::head::{self, Head, Kind};
 use crate::header::Header;
 use crate::headers::content_length;
 use crate::message::Message;
@@ -212,7 +212,9 @@ enum Step {
 }
 
 fn body_length(head: &[u8]) -> Result<usize, FrameError> {
-    let (index, _) = head::scan(head);
+    let mut index = Head::EMPTY;
+    // What is wrong with it is said when the whole of it is here.
+    let _ = head::scan(&mut index, head);
     if index.kind == Kind::Neither {
         return Err(FrameError::Garbage);
     }

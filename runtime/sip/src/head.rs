@@ -69,7 +69,7 @@ pub(crate) enum Kind {
 }
 
 impl Head {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         first: [Span { start: 0, end: 0 }; COUNT],
         repeated: 0,
         method_name: Span { start: 0, end: 0 },
@@ -140,8 +140,6 @@ pub(crate) fn name(line: &[u8]) -> Option<(&[u8], usize)> {
 /// The trimmed value of a header line of which `start..end` is behind the colon.
 #[inline]
 pub(crate) fn value(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
-    // Nearly always one space in front and none behind.
-    start += usize::from(start < end && bytes.get(start) == Some(&b' '));
     let is_space = |b: Option<&u8>| b.is_some_and(|&b| b <= b' ' && crate::text::is_lws(b));
     while start < end && is_space(bytes.get(start)) {
         start += 1;
@@ -152,11 +150,10 @@ pub(crate) fn value(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, u
     (start, end)
 }
 
-/// Reads the index and names the first defect. Time is linear in the header section.
-pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
-    let mut head = Head::EMPTY;
+/// Reads the index into an empty head and names the first defect. Time is linear in the header section.
+pub(crate) fn scan(head: &mut Head, bytes: &[u8]) -> Option<RefusalReason> {
     if bytes.len() > MAX_MESSAGE {
-        return (head, Some(RefusalReason::TooLarge));
+        return Some(RefusalReason::TooLarge);
     }
     head.body = bytes.len() as u16;
     head.headers = head.body;
@@ -166,46 +163,40 @@ pub(crate) fn scan(bytes: &[u8]) -> (Head, Option<RefusalReason>) {
         start += 1;
     }
     if start == bytes.len() {
-        return (head, Some(RefusalReason::Empty));
+        return Some(RefusalReason::Empty);
     }
     // A start line is never folded: white space behind it belongs to a header line without a name.
     let mut feeds = Feeds::from(bytes, start);
     let Some(feed) = feeds.next() else {
-        return (head, Some(RefusalReason::StartLine));
+        return Some(RefusalReason::StartLine);
     };
     let clean = feed > start && bytes.get(feed - 1) == Some(&b'\r');
-    if !start_line(&mut head, bytes, start, feed - usize::from(clean)) {
-        return (head, Some(RefusalReason::StartLine));
+    if !start_line(head, bytes, start, feed - usize::from(clean)) {
+        return Some(RefusalReason::StartLine);
     }
     head.headers = (feed + 1) as u16;
     let defect = if clean { None } else { Some(RefusalReason::LineEnd) };
-    let rest = header_lines(&mut head, bytes, feed + 1, &mut feeds);
+    let rest = header_lines(head, bytes, feed + 1, &mut feeds);
     head.suspect = feeds.suspect();
-    (head, defect.or(rest))
+    defect.or(rest)
 }
 
 fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<'_>) -> Option<RefusalReason> {
     let mut defect = None;
     loop {
-        let Some(mut feed) = feeds.next() else { return defect.or(Some(RefusalReason::Truncated)) };
-        let mut crlf = feed > at && bytes.get(feed - 1) == Some(&b'\r');
-        // A line that ends at once is the end of the section; LF alone ends it too, but is a defect.
-        if feed == at + usize::from(crlf) {
-            head.body = (feed + 1) as u16;
-            return if crlf { defect } else { defect.or(Some(RefusalReason::LineEnd)) };
-        }
-        let mut clean = crlf;
-        while matches!(bytes.get(feed + 1), Some(b' ' | b'\t')) {
-            head.folded = true;
-            let Some(further) = feeds.next() else { return defect.or(Some(RefusalReason::Truncated)) };
-            feed = further;
-            crlf = bytes.get(feed - 1) == Some(&b'\r');
-            clean &= crlf;
-        }
-        if !clean {
-            defect = defect.or(Some(RefusalReason::LineEnd));
-        }
-        let end = feed - usize::from(crlf);
+        let Some(feed) = feeds.next() else { return defect.or(Some(RefusalReason::Truncated)) };
+        let (end, next) = match bytes.get(at..feed) {
+            // The end of the section.
+            Some([b'\r']) => {
+                head.body = (feed + 1) as u16;
+                return defect;
+            }
+            Some([.., b'\r']) if !matches!(bytes.get(feed + 1), Some(b' ' | b'\t')) => (feed - 1, feed + 1),
+            _ => match unusual_line(head, bytes, at, feed, feeds, &mut defect) {
+                Some(line) => (line.end, line.next),
+                None => return defect,
+            },
+        };
         let text = bytes.get(at..end).unwrap_or_default();
         let found = match Header::at_line_start(text) {
             Some((header, behind)) => Some((Some(header), behind)),
@@ -213,14 +204,51 @@ fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<
         };
         match found {
             Some((Some(header), behind)) => {
-                let (from, to) = value(bytes, at + behind, end);
+                let (from, to) = match text.get(behind..) {
+                    // Nearly always one space in front and none behind.
+                    Some([b' ', first, .., last]) if *first > b' ' && *last > b' ' => (at + behind + 1, end),
+                    _ => value(bytes, at + behind, end),
+                };
                 head.add(header, Span::new(from, to));
             }
             Some((None, _)) => {}
             None => defect = defect.or(Some(RefusalReason::HeaderName)),
         }
-        at = feed + 1;
+        at = next;
     }
+}
+
+/// A line that is folded, or does not end in CR LF; `feed` is its first line feed. `None` at the end of the section, with or without a defect.
+#[cold]
+fn unusual_line(
+    head: &mut Head,
+    bytes: &[u8],
+    at: usize,
+    mut feed: usize,
+    feeds: &mut Feeds<'_>,
+    defect: &mut Option<RefusalReason>,
+) -> Option<Line> {
+    // LF alone ends the section too, but is a defect.
+    if feed == at {
+        head.body = (feed + 1) as u16;
+        *defect = defect.or(Some(RefusalReason::LineEnd));
+        return None;
+    }
+    let ends_well = |feed: usize| feed > at && bytes.get(feed - 1) == Some(&b'\r');
+    let mut clean = ends_well(feed);
+    while matches!(bytes.get(feed + 1), Some(b' ' | b'\t')) {
+        head.folded = true;
+        let Some(further) = feeds.next() else {
+            *defect = defect.or(Some(RefusalReason::Truncated));
+            return None;
+        };
+        feed = further;
+        clean &= ends_well(feed);
+    }
+    if !clean {
+        *defect = defect.or(Some(RefusalReason::LineEnd));
+    }
+    Some(Line { end: feed - usize::from(ends_well(feed)), next: feed + 1 })
 }
 
 /// `false` when it is no start line of SIP at all.
@@ -228,6 +256,18 @@ fn start_line(head: &mut Head, bytes: &[u8], start: usize, end: usize) -> bool {
     let text = bytes.get(start..end).unwrap_or_default();
     if text.get(..4).is_some_and(|t| t.eq_ignore_ascii_case(b"SIP/")) {
         return status_line(head, text, start);
+    }
+    if let Some(behind) = text.strip_prefix(b"REGISTER ")
+        && let Some(uri) = behind.strip_suffix(b" SIP/2.0")
+        && trim(uri).len() == uri.len()
+    {
+        let (from, to) = (start + text.len() - behind.len(), start + text.len() - b" SIP/2.0".len());
+        head.kind = Kind::Request;
+        head.method = Method::Register;
+        head.method_name = Span::new(start, from - 1);
+        head.version = Span::new(to + 1, start + text.len());
+        head.request_uri = Span::new(from, to);
+        return true;
     }
     let trimmed = trim_end(text);
     let (Some(first), Some(last)) = (memchr(b' ', trimmed), memrchr(b' ', trimmed)) else { return false };

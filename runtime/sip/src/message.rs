@@ -27,9 +27,8 @@ impl<'a> Message<'a> {
     /// Bytes that are no message. They carry what could be read, so that a 400 can often be sent.
     #[expect(clippy::result_large_err, reason = "both sides are the same plain copy on the stack")]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed<'a>> {
-        let (head, defect) = head::scan(bytes);
-        let message = Self { bytes, head };
-        match defect {
+        let mut message = Self { bytes, head: Head::EMPTY };
+        match head::scan(&mut message.head, bytes) {
             None => Ok(message),
             Some(reason) => Err(Malformed { reason, partial: message }),
         }

@@ -64,17 +64,17 @@ impl NonceKey {
         NonceState::Fresh { time, id }
     }
 
-    /// The letters that prove who made the nonce.
+    /// The letters that prove who made the nonce: seven from each half of the hash.
     fn mac(&self, stamp: u64, realm: &[u8]) -> [u8; MAC_LEN] {
         let mut hasher = self.0;
         hasher.write(&stamp.to_be_bytes());
         hasher.write(realm);
-        let mut full = hasher.finish128().as_u128();
-        core::array::from_fn(|_| {
-            let letter = LETTERS.get((full & 63) as usize).copied().unwrap_or_default();
-            full >>= 6;
-            letter
-        })
+        let hash = hasher.finish128();
+        let letter = |n: usize| {
+            let half = if n < MAC_LEN / 2 { hash.h1 } else { hash.h2 };
+            LETTERS.get((half >> (6 * (n % (MAC_LEN / 2)))) as usize & 63).copied().unwrap_or_default()
+        };
+        core::array::from_fn(letter)
     }
 }
 
@@ -237,8 +237,10 @@ mod tests {
         let message: [u8; 15] = core::array::from_fn(|i| i as u8);
         let key = NonceKey(SipHasher24::new_with_key(&key));
         let (stamp, realm) = message.split_first_chunk::<8>().unwrap();
-        let published = u128::from_be_bytes(unhex(b"5493e99933b0a8117e08ec0f97cfc3d9").unwrap()).swap_bytes();
-        let letters: Vec<u8> = (0..MAC_LEN).map(|n| LETTERS[(published >> (6 * n)) as usize & 63]).collect();
+        // As bytes it is 5493e99933b0a811 7e08ec0f97cfc3d9.
+        let published = [0x11a8_b033_99e9_9354_u64, 0xd9c3_cf97_0fec_087e];
+        let letters: Vec<u8> =
+            published.iter().flat_map(|half| (0..7).map(move |n| LETTERS[(half >> (6 * n)) as usize & 63])).collect();
         assert_eq!(key.mac(u64::from_be_bytes(*stamp), realm).to_vec(), letters);
     }
 

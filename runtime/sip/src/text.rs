@@ -100,14 +100,9 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 /// Cuts off the longest prefix whose bytes satisfy `f`.
 #[inline]
 pub(crate) fn split_while(text: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    let mut n = 0;
+    let (fours, _) = text.as_chunks::<4>();
     // Four at a time: nearly all texts are longer.
-    while let Some(&[a, b, c, d]) = text.get(n..).and_then(<[u8]>::first_chunk::<4>) {
-        if !(f(a) & f(b) & f(c) & f(d)) {
-            break;
-        }
-        n += 4;
-    }
+    let mut n = 4 * fours.iter().take_while(|[a, b, c, d]| f(*a) & f(*b) & f(*c) & f(*d)).count();
     while text.get(n).is_some_and(|&b| f(b)) {
         n += 1;
     }
@@ -130,6 +125,26 @@ pub(crate) fn split_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         at = n + 2;
     }
+}
+
+/// Cuts off a decimal number of at most `max`; `None` when there is no digit or it is larger.
+#[inline]
+pub(crate) fn split_number(text: &[u8], max: u32) -> Option<(u32, &[u8])> {
+    let (mut number, mut len) = (0u64, 0);
+    for &b in text {
+        let digit = u64::from(b.wrapping_sub(b'0'));
+        if digit >= 10 {
+            break;
+        }
+        number = number * 10 + digit;
+        // Looked at each time: zeros in front may be many, and nothing here may wrap.
+        if number > u64::from(max) {
+            return None;
+        }
+        len += 1;
+    }
+    let (digits, rest) = text.split_at_checked(len)?;
+    Some((u32::try_from(number).ok()?, rest)).filter(|_| !digits.is_empty())
 }
 
 /// Decimal digits only, at least one; saturates at `u64::MAX`.
@@ -336,6 +351,15 @@ mod tests {
         };
         assert_eq!(all, [param("a", Some("b")), param("flag", None), param("q", Some("x;\\\"y")), param("last", None)]);
         assert!(Params::new(b";LR").has("lr"));
+    }
+
+    #[test]
+    fn a_number_in_front_is_cut_off_up_to_a_bound() {
+        assert_eq!(split_number(b"65535;x", 65_535), Some((65_535, &b";x"[..])));
+        assert_eq!(split_number(b"000000000000000000000000007", 9), Some((7, &b""[..])));
+        for none in [&b""[..], b"x", b"65536", b"99999999999999999999999999"] {
+            assert_eq!(split_number(none, 65_535), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Comparing and hashing users goes through their escapes (`%6a` is `j`), because a phone and its provisioning need not
 //! write them alike. It never resolves a name: what is no address is the resolver's business.
 
-use crate::text::{decimal, is_host, is_uri, split_while, trim, trim_start};
+use crate::text::{decimal, is_host, is_uri, split_number, split_while, trim, trim_start};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use memchr::memchr;
 
@@ -98,26 +98,6 @@ fn leading_ipv4(text: &[u8]) -> Option<(Host<'_>, &[u8])> {
     whole.then(|| (Host::V4(host, Ipv4Addr::from_bits(address << 8 | octet)), rest))
 }
 
-/// A port at the front of a text and what is behind it; `None` when there is no digit or it is too large.
-#[inline]
-fn leading_port(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (mut port, mut len) = (0u32, 0);
-    for &b in text {
-        let digit = u32::from(b.wrapping_sub(b'0'));
-        if digit >= 10 {
-            break;
-        }
-        // Zeros in front may be many.
-        port = port * 10 + digit;
-        if port > 0xffff {
-            return None;
-        }
-        len += 1;
-    }
-    let (digits, rest) = text.split_at_checked(len)?;
-    (!digits.is_empty()).then(|| u16::try_from(port).ok().map(|port| (port, rest))).flatten()
-}
-
 /// `host[:port]` at the front of a text, without white space, and what is behind it.
 #[inline]
 pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
@@ -133,8 +113,8 @@ pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
         }
     };
     let [b':', rest @ ..] = rest else { return Some((host, None, rest)) };
-    let (port, rest) = leading_port(rest)?;
-    Some((host, Some(port), rest))
+    let (port, rest) = split_number(rest, u16::MAX.into())?;
+    Some((host, Some(u16::try_from(port).ok()?), rest))
 }
 
 /// `host[:port]` with white space around it and around the colon, as in sent-by.

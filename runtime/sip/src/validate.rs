@@ -172,6 +172,7 @@ struct Ends<'a> {
     to: Party<'a>,
 }
 
+#[inline]
 fn headers_of_both<'a>(message: &Message<'a>) -> Result<Ends<'a>, Refusal> {
     let mandatory = [
         (Header::Via, RefusalReason::MissingVia),
@@ -204,8 +205,9 @@ fn headers_of_both<'a>(message: &Message<'a>) -> Result<Ends<'a>, Refusal> {
     if vias.any(|value| Via::read(value).is_none()) {
         return Err(refusal);
     }
-    let from = party(message, Header::From, RefusalReason::From)?;
-    let to = party(message, Header::To, RefusalReason::To)?;
+    let (to_uri, to) = party(message, Header::To, RefusalReason::To, None)?;
+    // A phone that registers itself writes the same address in both.
+    let (_, from) = party(message, Header::From, RefusalReason::From, Some((to_uri, &to)))?;
     let call_id = message.call_id();
     if call_id.is_empty() || call_id.iter().fold(false, |any, &b| any | (b <= b' ')) {
         return Err(Refusal::bad(RefusalReason::CallId, Header::CallId));
@@ -228,15 +230,25 @@ const SINGLE: u32 = {
     bits
 };
 
-/// From and To: any scheme will do (RFC 4475 section 3.3.3), but what says it is SIP has to be.
-fn party<'a>(message: &Message<'a>, header: Header, reason: RefusalReason) -> Result<Party<'a>, Refusal> {
+/// From or To, and its URI: any scheme will do (RFC 4475 section 3.3.3), but what says it is SIP has to be. `read` is a URI that was read
+/// already, and of whom.
+fn party<'a>(
+    message: &Message<'a>,
+    header: Header,
+    reason: RefusalReason,
+    read: Option<(&[u8], &Party<'a>)>,
+) -> Result<(&'a [u8], Party<'a>), Refusal> {
     let refusal = Refusal::bad(reason, header);
     let addr = message.header(header).and_then(NameAddr::read).ok_or(refusal)?;
-    match addr.sip_uri() {
-        Some(uri) => Ok(Party { tag: addr.tag, user: uri.user, is_sip: true }),
-        None if is_sip(addr.uri) => Err(refusal),
-        None => Ok(Party { tag: addr.tag, user: None, is_sip: false }),
-    }
+    let party = match read {
+        Some((uri, party)) if uri == addr.uri => Party { tag: addr.tag, ..*party },
+        _ => match addr.sip_uri() {
+            Some(uri) => Party { tag: addr.tag, user: uri.user, is_sip: true },
+            None if is_sip(addr.uri) => return Err(refusal),
+            None => Party { tag: addr.tag, user: None, is_sip: false },
+        },
+    };
+    Ok((addr.uri, party))
 }
 
 fn is_sip(uri: &[u8]) -> bool {

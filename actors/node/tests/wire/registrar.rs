@@ -37,6 +37,19 @@ fn a_phone_is_challenged_and_then_registered_with_what_it_was_granted() {
 }
 
 #[test]
+fn contacts_are_looked_at_when_it_is_known_who_asks() {
+    let cluster = Cluster::one("");
+    let mut phone = Phone::udp("A001", cluster.udp(0)).registered();
+    for bad in ["Contact: <sip:a b@c>\r\n", "Contact: *\r\n", "Contact: sip:a@b?Route=%3Csip:c%3E\r\n"] {
+        let mut stranger = Phone::udp("A001", cluster.udp(0));
+        assert_eq!(stranger.once("REGISTER", bad).status, 401, "{bad}");
+        assert_eq!(phone.ask("REGISTER", bad).status, 400, "{bad}");
+        assert_eq!(stranger.once("MESSAGE", bad).status, 400, "{bad}: only a registrar asks first");
+    }
+    assert!(phone.is_bound());
+}
+
+#[test]
 fn each_algorithm_that_is_offered_is_taken_and_no_other() {
     let cluster = Cluster::one("algorithms = [\"SHA-256\", \"MD5\"]");
     for (user, algorithm) in [("A001", Algorithm::Sha256), ("A002", Algorithm::Md5)] {

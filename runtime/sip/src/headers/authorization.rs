@@ -2,7 +2,7 @@
 //! they are right is [`crate::digest`].
 
 use crate::digest;
-use crate::text::{Params, split_token, trim_start};
+use crate::text::{Params, is_lws, split_token, trim_start};
 
 /// Digest credentials. Quotes are removed, escapes inside them are left, as [`crate::digest`] wants them.
 #[derive(Clone, Copy, Debug)]
@@ -126,25 +126,31 @@ impl<'a> AuthParams<'a> {
     }
 
     /// `None`: text that is no parameter. `Some(None)`: the end.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Option<(&'a [u8], &'a [u8])>> {
-        let mut rest = trim_start(self.rest);
+        let mut rest = self.rest;
         // Empty list items are legal in an HTTP list, and a comma separates from the one before.
-        while let [b',', behind @ ..] = rest {
-            rest = trim_start(behind);
+        while let [b, behind @ ..] = rest
+            && (*b == b',' || is_lws(*b))
+        {
+            rest = behind;
         }
         self.rest = rest;
         if rest.is_empty() {
             return Some(None);
         }
         let (name, behind) = split_token(rest);
-        let [b'=', ..] = trim_start(behind) else {
-            // A token without `=`: the next challenge begins.
-            return (!name.is_empty()).then_some(None);
+        let value = match behind {
+            [b'=', value @ ..] => value,
+            _ => match trim_start(behind) {
+                [b'=', value @ ..] => value,
+                // A token without `=`: the next challenge begins.
+                _ => return (!name.is_empty()).then_some(None),
+            },
         };
-        let [b'=', behind @ ..] = trim_start(behind) else { return None };
         // The rules for one value are those of header parameters, which begin with a semicolon; only the value is read here.
-        let (value, behind) = Params::value(trim_start(behind))?;
-        if name.is_empty() || !matches!(trim_start(behind), [] | [b',', ..]) {
+        let (value, behind) = Params::value(trim_start(value))?;
+        if name.is_empty() || !matches!(behind, [] | [b',', ..]) && !matches!(trim_start(behind), [] | [b',', ..]) {
             return None;
         }
         self.rest = behind;

@@ -1,7 +1,7 @@
 //! CSeq: the order of requests within a Call-ID (RFC 3261 section 20.16).
 
 use crate::method::Method;
-use crate::text::{decimal, is_lws, split_token, split_while, trim_start};
+use crate::text::{is_lws, split_number, split_token, trim_start};
 
 /// The largest number that may be sent (section 8.1.1.5: less than 2^31).
 pub const MAX: u32 = 0x7fff_ffff;
@@ -18,8 +18,7 @@ pub struct CSeq<'a> {
 impl<'a> CSeq<'a> {
     /// `None` when it is not a number up to 2^31-1, white space and a token.
     pub fn read(value: &'a [u8]) -> Option<Self> {
-        let (digits, rest) = split_while(trim_start(value), |b| b.is_ascii_digit());
-        let number = u32::try_from(decimal(digits)?).ok().filter(|n| *n <= MAX)?;
+        let (number, rest) = split_number(trim_start(value), MAX)?;
         let method = trim_start(rest);
         let (method_name, behind) = match method {
             b"REGISTER" => (method, &[][..]),

@@ -177,18 +177,26 @@ impl Request<'_, '_> {
     }
 }
 
-/// A request that was read and found acceptable, before anybody looked who sent it.
-pub(crate) struct Heard<'a> {
-    message: Message<'a>,
-    facts: Facts<'a>,
-    peer: Peer,
+/// A request that was read and found acceptable, before anybody looked who sent it. Filled in where it stands: it is too large to be handed
+/// about for each request.
+#[derive(Default)]
+struct Heard<'a> {
+    message: Option<Message<'a>>,
+    /// Only what is to be served has them.
+    facts: Option<Facts<'a>>,
+    peer: Option<Peer>,
 }
 
-impl Heard<'_> {
+impl<'a> Heard<'a> {
+    /// What is to be served.
+    fn request(&self) -> Option<(&Message<'a>, &Facts<'a>, Peer)> {
+        Some((self.message.as_ref()?, self.facts.as_ref()?, self.peer?))
+    }
     /// What the name in the address of record stands for.
     fn named(&self, directory: &Directory) -> Option<Alias> {
+        let (message, facts, _) = self.request()?;
         let mut room = [0; 128];
-        directory.find(read::aor(&self.message, &self.facts, &mut room))
+        directory.find(read::aor(message, facts, &mut room))
     }
 }
 
@@ -202,23 +210,25 @@ impl DeviceHost {
         out: &mut Outbox,
     ) {
         let mut messages = messages.fuse();
+        let mut heard: [Heard<'a>; READ_AHEAD] = Default::default();
         loop {
-            let mut heard: [Option<Heard<'a>>; READ_AHEAD] = [const { None }; READ_AHEAD];
             let mut came = 0;
             for (place, (bytes, peer)) in heard.iter_mut().zip(messages.by_ref()) {
-                *place = self.hear(now, bytes, peer, out);
+                place.peer = Some(peer);
+                self.hear(now, bytes, peer, place, out);
                 came += 1;
             }
+            let heard = heard.get(..came).unwrap_or_default();
             let mut named = [None; READ_AHEAD];
-            for (named, heard) in named.iter_mut().zip(heard.iter()) {
-                *named = heard.as_ref().and_then(|h| h.named(&self.directory));
+            for (named, heard) in named.iter_mut().zip(heard) {
+                *named = heard.named(&self.directory);
             }
             if came > 1 {
                 self.read_ahead(&named);
             }
             for (heard, named) in heard.iter().zip(named) {
-                if let Some(heard) = heard {
-                    self.attend(now, heard, named, out);
+                if let Some((message, facts, peer)) = heard.request() {
+                    self.attend(now, message, facts, peer, named, out);
                 }
             }
             if came < READ_AHEAD {
@@ -227,46 +237,35 @@ impl DeviceHost {
         }
     }
 
-    /// Reads a message. What is no acceptable request is dealt with at once.
-    fn hear<'a>(&mut self, now: Time, bytes: &'a [u8], peer: Peer, out: &mut Outbox) -> Option<Heard<'a>> {
+    /// Reads a message into its place. What is no acceptable request is dealt with at once and leaves no facts there.
+    fn hear<'a>(&mut self, now: Time, bytes: &'a [u8], peer: Peer, place: &mut Heard<'a>, out: &mut Outbox) {
+        place.facts = None;
         let bytes = match datagram(bytes) {
             Datagram::Message(bytes) => bytes,
-            Datagram::KeepAlive => return None,
-            Datagram::Foreign => {
-                self.metrics.unreadable("foreign");
-                return None;
-            }
+            Datagram::KeepAlive => return,
+            Datagram::Foreign => return self.metrics.unreadable("foreign"),
         };
         let message = match Message::parse(bytes) {
-            Ok(message) => message,
+            Ok(message) => place.message.insert(message),
             Err(malformed) => {
                 self.metrics.unreadable(malformed.reason.as_str());
                 if malformed.is_answerable() {
                     self.refuse(&malformed.partial, peer, &malformed.reason.into(), out);
                 }
-                return None;
+                return;
             }
         };
         if message.status().is_some() {
-            self.response(now, &message, bytes);
-            return None;
+            return self.response(now, message, bytes);
         }
         self.metrics.requested(message.method() as usize, matches!(peer.flow, Flow::Stream(_)));
         let policy = Policy { supported: SUPPORTED, forwards: false };
-        let facts = read_request(&message, &policy).and_then(|facts| {
-            // A registrar reads them when it knows who asks (RFC 3261 section 10.3).
-            if message.method() != Method::Register {
-                read_contacts(&message)?;
-            }
-            Ok(facts)
-        });
-        match facts {
-            Ok(_) if message.method() == Method::Ack => None,
-            Ok(facts) => Some(Heard { message, facts, peer }),
-            Err(refusal) => {
-                self.unacceptable(&message, peer, &refusal, out);
-                None
-            }
+        // A registrar reads contacts when it knows who asks (RFC 3261 section 10.3).
+        let contacts = if message.method() == Method::Register { Ok(()) } else { read_contacts(message).map(drop) };
+        match (read_request(message, &policy), contacts) {
+            (Ok(_), Ok(())) if message.method() == Method::Ack => {}
+            (Ok(facts), Ok(())) => place.facts = Some(facts),
+            (Err(refusal), _) | (_, Err(refusal)) => self.unacceptable(message, peer, &refusal, out),
         }
     }
 
@@ -307,10 +306,17 @@ impl DeviceHost {
     }
 
     /// Serves a request that was read.
-    fn attend(&mut self, now: Time, heard: &Heard<'_>, named: Option<Alias>, out: &mut Outbox) {
-        let Heard { message, facts, peer } = heard;
+    fn attend(
+        &mut self,
+        now: Time,
+        message: &Message<'_>,
+        facts: &Facts<'_>,
+        peer: Peer,
+        named: Option<Alias>,
+        out: &mut Outbox,
+    ) {
         let tag = self.edge.tag(message.call_id());
-        let request = Request { message, facts, peer: *peer, named, tag, key: OnceCell::new() };
+        let request = Request { message, facts, peer, named, tag, key: OnceCell::new() };
         if !self.answered_before(&request, out) {
             self.request(now, &request, out);
         }
