@@ -87,7 +87,7 @@ pub(super) const FLAP: &str = "\
 What it does: one node dies and returns again and again (--down, --up, --times).
 
 What to look at: devices that stayed or moved once are right; 'moved again' and a growing number of refusals are not. At the
-end everybody is registered somewhere.
+end the run waits until everybody is at home.
 
 Example: tandem-loadtest flap --config examples/config/figure-6-2.toml --node CCM1 --down 3s --up 5s --times 5";
 
