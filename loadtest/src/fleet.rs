@@ -286,7 +286,7 @@ async fn drive(
         if orders.is_closed() && stopping.is_none() {
             stopping = obey(core, Order::Stop, now).then_some(now + STOP_WAIT);
         }
-        let next = core.borrow_mut().turn(now);
+        let next = core.borrow_mut().turn(clock);
         if look <= now {
             look = now + LOOK;
             core.borrow_mut().look(now);

@@ -228,7 +228,8 @@ impl Phone {
                 }
                 if self.owed <= now && self.idle(self.server) {
                     // It waited for an answer: that is latency, but not the generator's lateness.
-                    let past = Past { begun: std::mem::replace(&mut self.owed, Time::FAR), ..Past::default() };
+                    let begun = std::mem::replace(&mut self.owed, Time::FAR);
+                    let past = Past { begun, sent: now, ..Past::default() };
                     self.launch_again(now, Kind::Refresh, self.server, past);
                 } else if self.refresh_at <= now && self.idle(self.server) {
                     self.intended = Some(self.refresh_at);

@@ -6,6 +6,7 @@
 
 mod args;
 mod cluster_file;
+mod compare;
 mod control;
 mod devices;
 mod failure;
@@ -13,6 +14,7 @@ mod generator;
 mod help;
 mod live;
 mod mix;
+mod output;
 mod probe;
 mod reconcile;
 mod run;
@@ -23,7 +25,7 @@ mod threshold;
 mod verdict;
 
 use clap::Parser as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,13 +33,13 @@ use std::time::Duration;
 use tandem_host::arbiter::{interrupted, run_main};
 use tandem_host::disk::RealDisk;
 
-use crate::report::{Summary, TextStyle, document, text};
-use args::{Cli, Preset};
+use crate::report::{Summary, Verdict, document, text};
+use args::{Cli, Command, Preset};
 use failure::Failure;
 use run::{Run, Stop};
 use setup::Setup;
 
-/// Exit status when a run could not begin, or its report not be written.
+/// Exit status when a run could not begin, a report not be written, or a summary not be read.
 const USAGE: u8 = 2;
 /// What is still under way may end before counts are compared.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -45,7 +47,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = run_main(whole(cli.preset));
+    let done = match cli.command {
+        Command::Run(preset) => run_main(whole(preset)),
+        Command::Compare(options) => Ok(compare::show(&options).map(|()| Verdict::Pass.exit_status())),
+    };
     let status = match done {
         Ok(Ok(status)) => status,
         Ok(Err(failure)) => {
@@ -105,16 +110,16 @@ async fn whole(preset: Preset) -> Result<u8, Failure> {
         Stop::Broken(why) => why,
     });
     let summary = conclude(&mut run, stopped).await;
-    let written = write(&common, &summary);
+    let mut errors = write(&common, &summary);
     run.live.end();
-    say(&summary, common.quiet);
+    errors.extend(say(&summary, common.quiet).err());
     run.tidy().await;
     let Run { fleet, .. } = run;
     blocking(move || fleet.stop()).await;
-    for error in &written {
+    for error in &errors {
         complain(&format!("error: {error}"));
     }
-    Ok(if written.is_empty() { summary.verdict.exit_status() } else { USAGE })
+    Ok(if errors.is_empty() { summary.verdict.exit_status() } else { USAGE })
 }
 
 /// Compares counts, sums up, judges.
@@ -128,8 +133,12 @@ async fn conclude(run: &mut Run, stopped: Option<String>) -> Summary {
     let stats = run.fleet.stats();
     let census = run.fleet.census().unwrap_or_default();
     let mut summary = summarize::summary(run, &stats, &census, &findings);
-    let served = run.fleet.with_record(|r| summarize::millis(&r.served_after));
-    summary.thresholds = run.setup.preset.common().threshold.iter().map(|t| t.judge(&summary, &served)).collect();
+    let (served, late) = run.fleet.with_record(|r| (summarize::millis(&r.served_after), summarize::millis(&r.late)));
+    let demands = &run.setup.preset.common().threshold;
+    summary.thresholds = demands.iter().map(|t| t.judge(&summary, &served)).collect();
+    let spoiled = demands.iter().zip(&summary.thresholds).filter_map(|(t, judged)| t.spoiled(judged, &late));
+    summary.generator.reasons.extend(spoiled);
+    summary.generator.limited = !summary.generator.reasons.is_empty();
     verdict::judge(&mut summary, &run.complaints, stopped);
     summary
 }
@@ -146,16 +155,12 @@ fn write(common: &args::Common, summary: &Summary) -> Vec<String> {
     errors
 }
 
-fn say(summary: &Summary, quiet: bool) {
-    let out = std::io::stdout();
-    let text = if quiet {
-        format!("{}\n", summary.verdict.word())
-    } else {
-        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        text(summary, TextStyle { colour, width: None })
-    };
-    // A reader that went away is no failure of the run.
-    let _ = out.lock().write_all(text.as_bytes());
+/// Tells the run on stdout.
+///
+/// # Errors
+/// As [`output::write`].
+fn say(summary: &Summary, quiet: bool) -> Result<(), String> {
+    output::write(&if quiet { format!("{}\n", summary.verdict.word()) } else { text(summary, output::style()) })
 }
 
 /// `--dry-run`: the plan and the fingerprint of its schedule.
@@ -182,6 +187,7 @@ fn dry(setup: Setup) -> Result<u8, Failure> {
         plan.fingerprint(devices)
     ));
     lines.extend(setup.notes.iter().map(|n| format!("note: {n}")));
-    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
-    Ok(0)
+    lines.push(String::new());
+    output::write(&lines.join("\n")).map_err(Failure::new)?;
+    Ok(Verdict::Pass.exit_status())
 }

@@ -11,11 +11,11 @@ mod kamailio;
 #[path = "program/scene.rs"]
 mod scene;
 
-use scene::{Honesty, Scene, eventually, interrupt, program, said};
+use scene::{Honesty, Scene, eventually, program, said, signal};
 use std::process::Stdio;
 
 /// Whatever the machine does meanwhile.
-const LATE: &str = "--late-limit 60s";
+const LATE: &str = "--late-limit 60s --wait-limit 100";
 
 #[test]
 fn a_ramp_against_an_honest_registrar_passes_and_its_counts_agree() {
@@ -52,7 +52,8 @@ fn a_registrar_that_answers_without_storing_is_caught() {
 #[test]
 fn a_slow_server_is_slow_and_the_generator_is_not_blamed() {
     let scene = Scene::new("slow", 60, Honesty::Slow(20));
-    let (code, text, summary) = scene.run("register --rate 400 --late-limit 2s --threshold register.p50<100ms");
+    let (code, text, summary) =
+        scene.run("register --rate 400 --late-limit 2s --wait-limit 100 --threshold register.p50<100ms");
     assert_eq!((code, &summary["verdict"]), (99, &"threshold".into()), "{text}");
     assert_eq!(summary["generator"]["limited"], false);
 }
@@ -63,6 +64,28 @@ fn a_generator_that_is_late_makes_the_run_invalid() {
     let (code, text, summary) = scene.run("register --rate 400 --late-limit 1us --threshold lost>5");
     assert_eq!((code, &summary["verdict"]), (3, &"invalid".into()), "{text}");
     assert!(text.contains("the generator was the limit") && text.contains("waited for one"), "{text}");
+}
+
+#[test]
+fn a_generator_that_is_stopped_again_and_again_makes_the_run_invalid() {
+    let scene = Scene::new("stopped", 800, Honesty::Honest);
+    // A hundred requests fall into each pause, all but the last ten of them more than the usual limit late.
+    let mut command = scene.command("register --rate 400 --threshold register.p99<50ms");
+    command.arg("--json").arg(scene.folder.join("run.json")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    eventually("some devices are registered", || scene.held() > 5);
+    for _ in 0..4 {
+        signal(&child, "STOP");
+        std::thread::park_timeout(std::time::Duration::from_millis(250));
+        signal(&child, "CONT");
+        let before = scene.held();
+        eventually("it goes on", || scene.held() > before || child.try_wait().is_ok_and(|ended| ended.is_some()));
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("one request in a hundred was sent more than"), "{text}");
+    assert!(scene.json()["generator"]["late_p99_ms"].as_f64().is_some_and(|late| late > 20.0));
 }
 
 #[test]
@@ -101,9 +124,10 @@ fn ctrl_c_writes_a_partial_report_that_says_so() {
     let scene = Scene::new("interrupted", 500, Honesty::Honest);
     let mut command = scene.command(&format!("register --rate 20 {LATE}"));
     command.arg("--json").arg(scene.folder.join("run.json")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg("--html").arg(scene.folder.join("run.html"));
     let child = command.spawn().expect("it starts");
     eventually("some devices are registered", || scene.held() > 5);
-    interrupt(&child);
+    signal(&child, "INT");
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -111,6 +135,47 @@ fn ctrl_c_writes_a_partial_report_that_says_so() {
     assert_eq!((&summary["partial"], &summary["verdict"]), (&true.into(), &"failed".into()));
     assert!(text.contains("partial") && text.contains("interrupted (Ctrl-C)"), "{text}");
     assert!(summary["devices"]["registered"].as_u64().is_some_and(|n| n > 5 && n < 500));
+    let page = std::fs::read_to_string(scene.folder.join("run.html")).expect("the page was written");
+    assert!(page.contains("This run was ended before its time") && page.contains("interrupted (Ctrl-C)"));
+}
+
+#[test]
+fn two_runs_are_compared_and_what_is_no_summary_is_named() {
+    let scene = Scene::new("compare", 50, Honesty::Honest);
+    let (code, text, _) = scene.run(&format!("register --rate 500 {LATE} --seed 5"));
+    assert_eq!(code, 0, "{text}");
+    let (old, new) = (scene.folder.join("run.json"), scene.folder.join("new.json"));
+    let mut summary = scene.json();
+    summary["seed"] = 6.into();
+    summary["devices"]["lost"] = 3.into();
+    std::fs::write(&new, summary.to_string()).expect("written");
+    let compare = |a: &std::path::Path, b: &std::path::Path, words: &str| {
+        said(program("compare").args([a, b]).args(words.split_whitespace()))
+    };
+    let (code, text) = compare(&old, &new, "");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("Seeds differ: A has 5, B has 6") && text.contains("register: p99"), "{text}");
+    let (code, text) = compare(&old, &new, "-o json");
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON alone");
+    assert_eq!((code, &document["schema"]), (0, &1.into()));
+    assert_eq!(document["b"].as_str(), new.to_str());
+    let lost = document["rows"].as_array().expect("rows").iter().find(|r| r["what"] == "devices lost").expect("a row");
+    assert_eq!((&lost["a"], &lost["b"], &lost["judgement"]), (&0.0.into(), &3.0.into(), &"worse".into()));
+
+    let config = scene.folder.join("cluster.toml");
+    let nowhere = std::path::Path::new("/nowhere/run.json");
+    summary["schema"] = 2.into();
+    std::fs::write(&new, summary.to_string()).expect("written");
+    for (a, b, wanted) in [
+        (&*old, nowhere, &["/nowhere/run.json", "No such file"][..]),
+        (&*config, &*old, &["cluster.toml is no summary", "line 1"][..]),
+        (&*config, nowhere, &["cluster.toml is no summary", "/nowhere/run.json"][..]),
+        (&*old, &*new, &["new.json has schema version 2", "up to 1"][..]),
+        (&*scene.folder, &*old, &[scene.folder.to_str().expect("a name"), "directory"][..]),
+    ] {
+        let (code, text) = compare(a, b, "");
+        assert!(code == 2 && wanted.iter().all(|w| text.contains(w)) && !text.contains("p99"), "{text}");
+    }
 }
 
 #[test]
@@ -142,6 +207,15 @@ fn what_does_not_permit_a_run_is_said_with_status_2() {
     assert!(refused("register --threshold outage.p99<2s").contains("kills nobody"));
     assert!(refused("register --json /nowhere/run.json").contains("/nowhere/run.json"));
     assert!(refused("register --json /dev/full").contains("device"));
+    let folder = scene.folder.to_str().expect("a name");
+    assert!(refused(&format!("register --html {folder}")).contains("it is a folder"));
+    assert!(
+        refused(&format!("register --html {folder}/cluster.toml")).contains("--html and --config name the same file")
+    );
+    let twice = refused(&format!("register --json {folder}/one --html {folder}/../{}/one", scene.name()));
+    assert!(twice.contains("--html and --json name the same file"), "{twice}");
+    let read_only = refused("register --html /proc/run.html");
+    assert!(read_only.contains("the HTML report cannot be written to /proc/run.html"), "{read_only}");
     let (code, text) = said(&mut program("register --config /nowhere.toml"));
     assert!(code == 2 && text.contains("/nowhere.toml"), "{text}");
     let gone = Scene::new("gone", 10, Honesty::Honest);

@@ -121,8 +121,10 @@ impl Core {
     }
 
     /// Does what is due, within bounds, and says when the next thing is due.
-    pub(super) fn turn(&mut self, now: Time) -> Time {
+    pub(super) fn turn(&mut self, clock: Clock) -> Time {
         for _ in 0..STEPS_PER_TURN {
+            // Read anew for each step: what waits for the steps before it is late, and is not to be told as the server's time.
+            let now = clock.now();
             let timer = self.timers.pop(now);
             if let Some(phone) = timer {
                 self.walk(now, phone, |p| p.tick(now));

@@ -40,6 +40,7 @@ impl Phone {
                 outcome: Outcome::Skipped,
                 begun,
                 late: now.since(begun),
+                sent: now,
                 at: now,
                 retry_after: None,
             };

@@ -79,6 +79,9 @@ pub struct PhoneSettings {
     pub reaction: Duration,
     /// A phone that answers no request. Default no.
     pub deaf: bool,
+    /// Goes into Call-IDs and tags and nothing else: a registrar that still holds the phones of an earlier run with the same seed would
+    /// take this one's requests for old ones (RFC 3261 section 10.3 step 7). Default 0.
+    pub run: u64,
 }
 
 impl Default for PhoneSettings {
@@ -100,6 +103,7 @@ impl Default for PhoneSettings {
             ignores_retry_after: None,
             reaction: Duration::ZERO,
             deaf: false,
+            run: 0,
         }
     }
 }
@@ -315,6 +319,8 @@ pub struct Exchange {
     pub begun: Time,
     /// How much later its first request was written, by the generator's own fault.
     pub late: Duration,
+    /// When its first request was written, or put into the queue of a stream; of one that was never sent, when that was given up.
+    pub sent: Time,
     /// When it was over.
     pub at: Time,
     /// The answer's Retry-After.

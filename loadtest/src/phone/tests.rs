@@ -12,7 +12,7 @@ mod stream;
 
 use super::*;
 use std::collections::BTreeMap;
-use tandem_sip::digest::{Algorithm, Asker, Stored, Verdict, challenge, verify};
+use tandem_sip::digest::{Algorithm, Asker, Challenges, Stored, Verdict, verify};
 use tandem_sip::{Header, Message, Method};
 
 /// How a registrar is.
@@ -126,7 +126,7 @@ impl Registrar {
         if self.asker == Asker::Proxy {
             lines = b"407 Proxy Authentication Required\r\n".to_vec();
         }
-        challenge(&mut lines, self.asker, algorithms, REALM.as_bytes(), nonce.as_bytes(), self.stale);
+        Challenges::new(self.asker, algorithms, REALM.as_bytes()).write(&mut lines, nonce.as_bytes(), self.stale);
         Some(String::from_utf8(lines).expect("text"))
     }
 }

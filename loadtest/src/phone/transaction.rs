@@ -54,8 +54,10 @@ pub(super) struct Past {
     pub(super) raised: u8,
     /// When the operation was meant to begin; a challenge does not begin it anew.
     pub(super) begun: Time,
-    /// How much later its first request was written.
+    /// How much later its first request was written, by the generator's own fault.
     pub(super) late: Duration,
+    /// When its first request was written.
+    pub(super) sent: Time,
 }
 
 /// A request without a final answer yet.
@@ -81,7 +83,7 @@ impl Phone {
     /// Sends a new request; whatever was open at that CallManager is forgotten.
     pub(super) fn launch(&mut self, now: Time, kind: Kind, server: u8) {
         let begun = self.intended.take().unwrap_or(now).min(now);
-        self.launch_again(now, kind, server, Past { begun, late: now.since(begun), ..Past::default() });
+        self.launch_again(now, kind, server, Past { begun, late: now.since(begun), sent: now, ..Past::default() });
     }
 
     /// The same, with the history of an attempt that was challenged or told to ask for longer.
@@ -165,6 +167,7 @@ impl Phone {
             outcome,
             begun: request.past.begun,
             late: request.past.late,
+            sent: request.past.sent,
             at: now,
             retry_after,
         };

@@ -35,9 +35,9 @@ impl Phone {
         format!("sip:{}@{}{transport}", self.user(), self.own_address(server))
     }
 
-    /// One tag for all requests of this life: a registrar sees one client.
-    fn tag(&self) -> u32 {
-        u32::try_from(self.life & 0xffff_ffff).unwrap_or_default()
+    /// One name for all requests of this life: a registrar sees one client.
+    fn life(&self) -> u64 {
+        self.life ^ self.settings().run
     }
 
     /// The whole request, with proof when there is a nonce.
@@ -55,7 +55,8 @@ impl Phone {
         let (user, domain) = (self.user(), self.profile.domain());
         let uri = if *kind == Kind::Token { format!("sip:{user}@{domain}") } else { format!("sip:{domain}") };
         let (via, own) = (self.settings().transport.name(), self.own_address(*server));
-        let (id, life, tag) = (self.id, self.life, self.tag());
+        let (id, life) = (self.id, self.life());
+        let tag = life & 0xffff_ffff;
         let mut text = String::with_capacity(720);
         // Writing into a String cannot fail.
         let _ = write!(

@@ -16,7 +16,38 @@ use super::threshold::Threshold;
 pub(super) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(super) preset: Preset,
+    pub(super) command: Command,
+}
+
+/// A run, or what is done with the summaries of runs.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(flatten)]
+    Run(Preset),
+    #[command(about = "Two runs beside each other: every figure, and the ratio", long_about = help::COMPARE)]
+    Compare(Compare),
+}
+
+/// `compare`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Compare {
+    /// Summary of the run to compare with, as --json wrote it
+    pub(super) old: PathBuf,
+    /// Summary of the other run
+    pub(super) new: PathBuf,
+    /// Output format
+    #[arg(long = "output", short = 'o', value_enum, value_name = "FORMAT", default_value_t)]
+    pub(super) format: Format,
+}
+
+/// What is written to stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For scripts
+    Json,
 }
 
 /// The presets.
@@ -171,6 +202,10 @@ pub(super) struct Common {
     /// The run is invalid when the generator itself sent later than this (99th percentile)
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
     pub(super) late_limit: Duration,
+    /// The run is invalid when the phones' thread waited for a core for more than this share of the time, in percent: so many answers
+    /// were read late
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(super) wait_limit: u8,
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
@@ -315,6 +350,16 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The preset that such a command line asks for.
+#[cfg(test)]
+pub(super) fn preset(words: &str) -> Preset {
+    let line = format!("tandem-loadtest {words}");
+    match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+        Command::Run(preset) => preset,
+        Command::Compare(_) => panic!("{words} is no preset"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,12 +376,10 @@ mod tests {
 
     #[test]
     fn presets_have_sensible_defaults() {
-        let Preset::Failover(kill) = parse("failover --config f").unwrap().preset else { panic!() };
+        let Preset::Failover(kill) = preset("failover --config f") else { panic!() };
         assert_eq!((kill.at, kill.node.as_deref(), kill.common.seed), (Duration::from_secs(10), None, 1));
         assert_eq!(kill.common.patience, Duration::from_secs(4));
-        let Preset::Flap(flap) = parse("flap -c f --times 3 --threshold outage.p99<2s").unwrap().preset else {
-            panic!()
-        };
+        let Preset::Flap(flap) = preset("flap -c f --times 3 --threshold outage.p99<2s") else { panic!() };
         assert_eq!((flap.times, flap.kill.common.threshold.len()), (3, 1));
     }
 

@@ -166,17 +166,15 @@ fn behaved(common: &Common, pool: &Pool, share: u64, number: &mut u64) -> Vec<(B
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::Cli;
+    use super::super::args::preset;
     use super::*;
-    use clap::Parser as _;
     use std::path::Path;
 
     fn made(words: &str) -> Result<Plan, Failure> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config/figure-6-2.toml");
         let cluster = Cluster::read(&file, None, false).unwrap();
         let addresses: Vec<SocketAddr> = cluster.nodes.iter().map(|n| n.udp).collect();
-        let line = format!("tandem-loadtest {words} --config unread");
-        plan(&Cli::try_parse_from(line.split_whitespace()).unwrap().preset, &cluster, &addresses)
+        plan(&preset(&format!("{words} --config unread")), &cluster, &addresses)
     }
 
     #[test]
@@ -214,12 +212,7 @@ mod tests {
         assert!(text.contains("the file has 800 phones"), "{text}");
         let own = made("register --own-address").unwrap();
         assert_eq!(own.fleet.sockets(), 800);
-        let failure = too_many_sockets(
-            &own,
-            Cli::try_parse_from(["x", "register", "-c", "f", "--transport", "tcp"]).unwrap().preset.common(),
-            30_000,
-            20_000,
-        );
+        let failure = too_many_sockets(&own, preset("register -c f --transport tcp").common(), 30_000, 20_000);
         let text = failure.to_string();
         for part in ["30000 sockets", "20000 open files", "ulimit -n", "LimitNOFILE", "--heartbeat off"] {
             assert!(text.contains(part), "{part}: {text}");

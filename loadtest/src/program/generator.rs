@@ -186,6 +186,8 @@ pub(super) struct Facts {
     pub(super) late_p99: Duration,
     /// What is too late.
     pub(super) late_limit: Duration,
+    /// Share of the time that the phones' thread may wait for a core.
+    pub(super) wait_limit: f64,
     /// Messages received.
     pub(super) received: u64,
     /// Messages sent.
@@ -211,6 +213,14 @@ pub(super) fn limits(own: &Own, facts: &Facts) -> Vec<String> {
     }
     if own.busy.is_some_and(|b| b > BUSY_MAX) {
         reasons.push(format!("the phones' thread was busy {} of the time: it had no room left", percent(own.busy)));
+    }
+    // An answer that comes while the thread waits is read late, and nothing else shows it: the request had been sent in time.
+    if own.waiting.is_some_and(|w| w > facts.wait_limit) {
+        reasons.push(format!(
+            "the phones' thread waited for a core {} of the time (limit {:.0} %): so many answers were read late",
+            percent(own.waiting),
+            facts.wait_limit * 100.0
+        ));
     }
     let many = |drops: u64, of: u64| drops as f64 > (of as f64 * DROPS_MAX).max(1.0);
     if let Some(drops) = own.rx_drops.filter(|d| many(*d, facts.received)) {
@@ -258,12 +268,17 @@ mod tests {
 
     #[test]
     fn the_generator_is_the_limit_when_it_is_late_busy_or_loses() {
-        let good = Facts { late_limit: Duration::from_millis(20), received: 10_000, sent: 10_000, ..Facts::default() };
+        let late_limit = Duration::from_millis(20);
+        let good = Facts { late_limit, wait_limit: 0.5, received: 10_000, sent: 10_000, ..Facts::default() };
         let own = Own { busy: Some(0.5), waiting: Some(0.4), rx_drops: Some(1), ..Own::default() };
         assert!(limits(&own, &good).is_empty());
         let late = Facts { late_p99: Duration::from_millis(21), ..good };
         assert!(
             limits(&own, &late)[0].contains("21.0 ms late") && limits(&own, &late)[0].contains("waited for one 40 %")
+        );
+        assert!(
+            limits(&own, &Facts { wait_limit: 0.2, ..good })[0]
+                .contains("waited for a core 40 % of the time (limit 20 %)")
         );
         assert!(limits(&Own { busy: Some(0.99), ..own.clone() }, &good)[0].contains("busy 99 %"));
         assert!(limits(&Own { rx_drops: Some(11), ..own.clone() }, &good)[0].contains("dropped 11 answers"));

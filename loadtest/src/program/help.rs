@@ -22,10 +22,11 @@ pub(super) fn after() -> String {
 const AFTER: &str = "\
 Exit status:
    0  good
-   1  operations failed, devices were lost or registered twice, or counts do not agree
-   2  the command line, the file or the surroundings do not permit a run
+   1  operations failed, devices were lost or registered twice, counts do not agree, or the run was interrupted
+   2  the command line, the file or the surroundings do not permit a run, or a report could not be written or read
    3  invalid: the generator was the limit, the figures say nothing about the server
   99  a --threshold does not hold
+ 130  Ctrl-C a second time: ended at once, without a report
 
 `tandem-loadtest PRESET --help` explains a preset. docs/LOADTEST.md explains the figures.";
 
@@ -86,7 +87,7 @@ pub(super) const FLAP: &str = "\
 What it does: one node dies and returns again and again (--down, --up, --times).
 
 What to look at: devices that stayed or moved once are right; 'moved again' and a growing number of refusals are not. At the
-end everybody is registered somewhere.
+end the run waits until everybody is at home.
 
 Example: tandem-loadtest flap --config examples/config/figure-6-2.toml --node CCM1 --down 3s --up 5s --times 5";
 
@@ -97,3 +98,13 @@ now and then, each in turn, and returns half-way to the next death.
 What to look at: the curves of the HTML report: latency and errors must stay level from the first minute to the last.
 
 Example: tandem-loadtest soak --config examples/config/figure-6-2.toml --duration 8h --kill-every 5m --html soak.html";
+
+pub(super) const COMPARE: &str = "\
+What it does: reads the summaries of two runs (--json) and puts every figure of both beside each other, with the ratio of the
+second to the first, and says what differs between the runs: preset, seed, devices, settings.
+
+What to look at: the remarks first, then the lines that are 'better' or 'worse'. Two single runs differ by 10 % for no reason,
+and sometimes by more: this judges nobody, and its exit status is 0 whatever it finds, and 2 when a file cannot be read.
+
+Example: tandem-loadtest compare before.json after.json
+         tandem-loadtest compare before.json after.json -o json";

@@ -85,7 +85,9 @@ impl Run {
     /// What the system does not permit.
     pub(super) fn new(mut setup: Setup, interrupted: Arc<AtomicBool>) -> Result<Self, Failure> {
         let clock = Clock::system();
-        let config = std::mem::replace(&mut setup.plan.fleet, crate::FleetConfig::new(Vec::new(), 0));
+        let mut config = std::mem::replace(&mut setup.plan.fleet, crate::FleetConfig::new(Vec::new(), 0));
+        // An earlier run may have ended without taking its registrations back.
+        config.groups.iter_mut().for_each(|g| g.settings.run = clock.unix_millis().0);
         let fleet = Fleet::start(config)?;
         let live = Live::new(setup.preset.common().quiet, setup.plan.expected);
         Ok(Self {

@@ -162,8 +162,14 @@ async fn flap(run: &mut Run, options: &Flap) -> Result<(), Stop> {
         run.bring_back(node).await?;
         run.calm(options.up).await?;
     }
+    settle(run).await
+}
+
+/// After the last return: whoever is on its way home arrives, or counts of ours and of the nodes would be taken in mid-move.
+async fn settle(run: &mut Run) -> Result<(), Stop> {
     run.enter("settle");
     run.all_registered().await?;
+    run.all_moved().await?;
     run.calm(AFTERMATH).await
 }
 
@@ -176,14 +182,15 @@ async fn soak(run: &mut Run, options: &Soak) -> Result<(), Stop> {
     for turn in 0.. {
         let next: Time = run.clock.now() + every;
         if end <= next {
-            return run.until(end).await;
+            run.until(end).await?;
+            break;
         }
         run.until(run.clock.now() + every / 2).await?;
         run.kill(turn % nodes).await?;
         run.until(next).await?;
         run.bring_back(turn % nodes).await?;
     }
-    Ok(())
+    settle(run).await
 }
 
 /// Pace and number of the arrivals that a run begins with.

@@ -1,7 +1,7 @@
 //! Everything that is looked at before the first phone is switched on; whatever is wrong is said here, with exit status 2.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tandem_host::disk::{Disk, RealDisk};
 
 use super::args::{Common, Preset};
@@ -37,11 +37,7 @@ pub(super) struct Setup {
 /// What does not permit a run, and what would.
 pub(super) async fn make(preset: Preset) -> Result<Setup, Failure> {
     let common = preset.common().clone();
-    for (path, what) in [(&common.json, "JSON summary"), (&common.html, "HTML report")] {
-        if let Some(path) = path {
-            document::check(&RealDisk, path, what).map_err(|e| Failure::new(e.to_string()))?;
-        }
-    }
+    reports(&common)?;
     let password = common.password_file.as_deref().map(password).transpose()?;
     let cluster = Cluster::read(&common.config, password.as_deref(), common.ipv6)?;
     let mut notes = Vec::new();
@@ -59,6 +55,33 @@ pub(super) async fn make(preset: Preset) -> Result<Setup, Failure> {
         setup.software = there(&setup, transport).await?;
     }
     Ok(setup)
+}
+
+/// Can the reports be written where they are to go, and is nothing lost by it?
+fn reports(common: &Common) -> Result<(), Failure> {
+    let wanted = [("--json", &common.json, "JSON summary"), ("--html", &common.html, "HTML report")];
+    let mut taken = vec![("--config", place(&common.config))];
+    taken.extend(common.password_file.iter().map(|path| ("--password-file", place(path))));
+    for (option, path, what) in wanted {
+        let Some(path) = path else { continue };
+        document::check(&RealDisk, path, what).map_err(|e| Failure::new(e.to_string()))?;
+        let place = place(path);
+        if let Some((other, _)) = taken.iter().find(|(_, file)| *file == place) {
+            return Err(Failure::new(format!("{option} and {other} name the same file, {}", path.display()))
+                .remedy("a report replaces what its file held: give it one of its own"));
+        }
+        taken.push((option, place));
+    }
+    Ok(())
+}
+
+/// The file itself, whatever links and folders its name goes through; also of one that does not exist yet.
+fn place(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        folder.join(path.file_name().unwrap_or_default())
+    })
 }
 
 fn password(path: &Path) -> Result<String, Failure> {
@@ -228,14 +251,11 @@ async fn there(setup: &Setup, transport: Transport) -> Result<Option<String>, Fa
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::Cli;
+    use super::super::args::preset;
     use super::*;
-    use clap::Parser as _;
 
     fn error(words: &str, control: bool) -> String {
-        let line = format!("tandem-loadtest {words} --config f");
-        let preset = Cli::try_parse_from(line.split_whitespace()).unwrap().preset;
-        demands(&preset, control).map_or_else(|e| e.to_string(), |()| String::new())
+        demands(&preset(&format!("{words} --config f")), control).map_or_else(|e| e.to_string(), |()| String::new())
     }
 
     #[test]

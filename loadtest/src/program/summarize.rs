@@ -82,6 +82,7 @@ fn settings(run: &Run) -> BTreeMap<String, String> {
         ("jitter".to_owned(), time(phone.failover_jitter)),
         ("behaviours".to_owned(), mix.join(", ")),
         ("late limit".to_owned(), time(common.late_limit)),
+        ("wait limit".to_owned(), format!("{} %", common.wait_limit)),
         ("schedule".to_owned(), format!("{:016x}", run.fingerprint)),
     ]);
     for (number, note) in run.setup.notes.iter().enumerate() {
@@ -194,6 +195,7 @@ fn own(run: &Run, stats: &FleetStats, record: &Record) -> Generator {
     let facts = Facts {
         late_p99: record.late.quantile(0.99),
         late_limit: run.setup.preset.common().late_limit,
+        wait_limit: f64::from(run.setup.preset.common().wait_limit) / 100.0,
         received,
         sent,
         // A stream that takes nothing more is one whose node does not read.
@@ -207,6 +209,8 @@ fn own(run: &Run, stats: &FleetStats, record: &Record) -> Generator {
     let measured = record.late.count() > 0;
     Generator {
         cpu_percent: own.cpu_percent,
+        busy_percent: own.busy.map(|share| share * 100.0),
+        waiting_percent: own.waiting.map(|share| share * 100.0),
         cores: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
         sent,
         received,
@@ -229,7 +233,7 @@ fn latency(record: &Record) -> Vec<Latency> {
         count: tally.good.count(),
         failed: tally.failed() - tally.throttled(),
         ms: millis(&tally.good),
-        from_send_ms: None,
+        from_send_ms: Some(millis(&tally.good_from_send)),
     };
     record.operations.iter().filter(|(_, t)| t.total() > 0).map(line).collect()
 }

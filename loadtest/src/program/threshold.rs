@@ -154,6 +154,26 @@ impl Threshold {
         Judged { text: self.text.clone(), value, unit: unit.to_owned(), ok }
     }
 
+    /// Whether a demand that does not hold might, had the generator been on time: then it says nothing about the server. `late` is how late
+    /// the generator itself sent. Gives the reason.
+    pub(super) fn spoiled(&self, judged: &Judged, late: &Distribution) -> Option<String> {
+        let at_most = matches!(self.relation, Relation::Less | Relation::AtMost);
+        // These count from a moment that was planned; the others do not contain the generator's lateness.
+        let (which, statistic) = self.name.rsplit_once('.')?;
+        let planned = ["register", "refresh", "served", "survivors"].contains(&which);
+        if judged.ok || !at_most || !planned || late.is_empty() {
+            return None;
+        }
+        let late = self::statistic(late, statistic)?;
+        let value = judged.value?;
+        (value - late <= self.bound).then(|| {
+            format!(
+                "{} does not hold with {value:.3} ms, and the generator itself was late by {late:.3} ms ({statistic}): without that it might",
+                self.text
+            )
+        })
+    }
+
     fn value(&self, summary: &Summary, served: &Distribution) -> Option<f64> {
         let worst = |figures: Vec<f64>| figures.into_iter().reduce(f64::max);
         let of_kind = |kind| summary.failovers.iter().filter(move |f| f.kind == kind);
@@ -238,6 +258,28 @@ mod tests {
         let broken = judged("outage.p99<2s", &summary);
         assert_eq!((broken.ok, broken.value, broken.unit.as_str()), (false, Some(2_500.0), "ms"));
         assert!(judged("outage.max>=2500ms", &summary).ok && !judged("outage.max>2500ms", &summary).ok);
+    }
+
+    #[test]
+    fn a_demand_that_the_generator_s_own_lateness_broke_says_nothing_about_the_server() {
+        let of = |ms: f64| Latency {
+            operation: "refresh".into(),
+            ms: Distribution::from_values([ms]),
+            ..Latency::default()
+        };
+        let spoiled = |text: &str, ms: f64, late: &[f64]| {
+            let (threshold, summary) =
+                (Threshold::read(text).unwrap(), Summary { latency: vec![of(ms)], ..Summary::default() });
+            let judged = threshold.judge(&summary, &Distribution::default());
+            threshold.spoiled(&judged, &Distribution::from_values(late.iter().copied()))
+        };
+        let reason = spoiled("refresh.p99<5ms", 9.0, &[7.0]).unwrap();
+        assert!(reason.contains("9.000 ms") && reason.contains("late by 7.000 ms (p99)"), "{reason}");
+        assert_eq!(spoiled("refresh.p99<5ms", 100.0, &[7.0]), None, "slow without it, too");
+        assert_eq!(spoiled("refresh.p99<5ms", 4.0, &[7.0]), None, "it holds");
+        assert_eq!(spoiled("refresh.p99>50ms", 9.0, &[7.0]), None, "lateness only adds");
+        assert_eq!(spoiled("refresh.p99<5ms", 9.0, &[]), None, "nothing is known");
+        assert_eq!(spoiled("lost<=0", 9.0, &[7.0]), None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Two runs beside each other: each figure of both, and the ratio. `tandem-loadtest compare A.json B.json` prints it.
+//! Two runs beside each other: each figure of both, and the ratio. `tandem-loadtest compare OLD.json NEW.json` prints it.
 //!
 //! Runs that differ in what they did are still compared, with a remark for each difference. It must never call a difference real that two
 //! single runs can have by chance: below [`CHANCE`] it says "about the same".
 
 use super::terminal::{Grid, TextStyle, tame};
 use super::{Distribution, Failover, Latency, Summary, Verdict, chart, figures, page};
+use serde::Serialize;
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Write as _;
 
@@ -24,7 +25,7 @@ enum Better {
 type Figure = fn(&Distribution) -> f64;
 
 /// One figure of both runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
     /// What it is.
     pub what: String,
@@ -41,7 +42,7 @@ pub struct Compared {
 }
 
 /// Two runs beside each other.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Comparison {
     /// Why the ratios may not mean what they seem to, a sentence each.
     pub remarks: Vec<String>,

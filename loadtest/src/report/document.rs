@@ -9,6 +9,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tandem_host::disk::{Access, Disk};
 
+/// Room that there has to be before a run, in bytes: the JSON document of a short run on a few nodes. Nobody knows how much the end of a
+/// long one takes.
+const ROOM: usize = 64 << 10;
 /// Largest document that is read, in bytes: a full series of many nodes stays far below.
 pub const BYTES_MAX: u64 = 64 << 20;
 
@@ -54,18 +57,19 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Summary, ReportError> {
     from_json(&disk.read(path, BYTES_MAX)?, path)
 }
 
-/// Can a report be written to `path`? To be asked before a run; it leaves nothing behind.
+/// Can a report be written to `path`? To be asked before a run; it leaves nothing behind, and what is there stays.
 ///
 /// # Errors
 /// [`ReportError::Unwritable`].
 pub fn check(disk: &dyn Disk, path: &Path, what: &'static str) -> Result<(), ReportError> {
     let path = target(path, what)?;
+    // A name that nobody else's file has: the probe is removed again.
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".probe");
+    name.push(format!(".{}.probe", std::process::id()));
     let probe = path.with_file_name(name);
     let no =
         |e: tandem_host::error::HostError| ReportError::Unwritable { what, path: path.clone(), why: e.to_string() };
-    disk.write(&probe, b"", Access::Private).map_err(no)?;
+    disk.write(&probe, &vec![b' '; ROOM], Access::Private).map_err(no)?;
     disk.remove(&probe).map_err(no)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It must never show a figure as better than it is: nothing is rounded to zero that is not zero.
 
+use super::Failover;
+
 /// Shown for what was not measured.
 pub(super) const NONE: &str = "-";
 
@@ -64,6 +66,26 @@ pub(super) fn millis(ms: f64) -> String {
 /// Milliseconds, or "-".
 pub(super) fn optional_millis(ms: Option<f64>) -> String {
     ms.map_or_else(|| NONE.to_owned(), millis)
+}
+
+/// What a movement of devices cost, the same on the page and on a terminal: lost, twice, outage p50, p90, p99 and max, the last one,
+/// re-registrations per second, refusals, their Retry-After.
+pub(super) fn cost(f: &Failover) -> [String; 10] {
+    let (d, retry) = (&f.outage_ms, &f.retry_after_s);
+    let shown = |value: f64| if d.is_empty() { NONE.to_owned() } else { millis(value) };
+    let waits = || format!("{} to {} s", number(retry.min), number(retry.max));
+    [
+        count(f.lost),
+        count(f.duplicate),
+        shown(d.p50),
+        shown(d.p90),
+        shown(d.p99),
+        shown(d.max),
+        optional_millis(f.last_ms),
+        optional(f.reregistrations_per_s),
+        count(f.refusals),
+        if retry.is_empty() { NONE.to_owned() } else { waits() },
+    ]
 }
 
 /// Seconds as [`millis`] shows them.

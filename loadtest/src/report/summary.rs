@@ -177,7 +177,7 @@ pub struct Devices {
 /// Devices that behave alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Behaviour {
-    /// Name of the behaviour: `polite`, `rude`, `slow`, `mute`, `wrong-password`.
+    /// Name of the behaviour: `polite`, `rude`, `slow`, `silent`, `wrong-password`.
     pub name: String,
     /// Devices of the plan.
     pub total: u64,
@@ -260,6 +260,12 @@ pub struct Failover {
 pub struct Generator {
     /// CPU time of the process over the measured time, in percent of one core.
     pub cpu_percent: Option<f64>,
+    /// Share of the measured time that the phones' thread was on a core.
+    #[serde(default)]
+    pub busy_percent: Option<f64>,
+    /// Share of the measured time that the phones' thread could have run and waited for a core.
+    #[serde(default)]
+    pub waiting_percent: Option<f64>,
     /// Cores that the process may use.
     pub cores: Option<u32>,
     /// Requests sent, retransmissions included.
@@ -268,7 +274,7 @@ pub struct Generator {
     /// Messages received.
     #[serde(default)]
     pub received: u64,
-    /// How much later than scheduled requests were sent: 99th percentile.
+    /// How much later than scheduled requests were sent, of those that were measured: 99th percentile.
     pub late_p99_ms: Option<f64>,
     /// The latest one.
     #[serde(default)]
@@ -296,7 +302,7 @@ pub struct Generator {
 /// One kind of operation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
-    /// `register`, `refresh`, `reregister`, `challenge`, `unregister`, `heartbeat`.
+    /// `register`, `refresh`, `heartbeat`, `token`, `move`, `unregister`.
     pub operation: String,
     /// Its name in RFC 6076, where it has one: `RRD` (registration request delay, section 4.1).
     #[serde(default)]
@@ -307,7 +313,7 @@ pub struct Latency {
     pub failed: u64,
     /// From the intended time of sending to the final good answer. Nothing is hidden by a late start.
     pub ms: Distribution,
-    /// From the actual time of sending, to compare with tools that measure so.
+    /// The same operations from the actual time of sending the first request, to compare with tools that measure so. It hides what had to wait.
     #[serde(default)]
     pub from_send_ms: Option<Distribution>,
 }

@@ -179,38 +179,33 @@ fn failovers(summary: &Summary) -> Option<Grid> {
     ];
     let mut grid = Grid::new(&head, 2);
     for f in &summary.failovers {
-        let (d, retry) = (&f.outage_ms, &f.retry_after_s);
-        let shown = |value: f64| if d.is_empty() { figures::NONE.to_owned() } else { millis(value) };
-        let retry = if retry.is_empty() {
-            figures::NONE.to_owned()
-        } else {
-            format!("{} to {} s", number(retry.min), number(retry.max))
-        };
-        grid.row(&[
-            kind(f.kind).to_owned(),
-            f.node.clone(),
-            format!("{} s", number(f.at_s)),
-            format!("{}/{}", count(f.moved), count(f.affected)),
-            count(f.lost),
-            count(f.duplicate),
-            shown(d.p50),
-            shown(d.p90),
-            shown(d.p99),
-            shown(d.max),
-            optional_millis(f.last_ms),
-            optional(f.reregistrations_per_s),
-            count(f.refusals),
-            retry,
-        ]);
+        let moved = format!("{}/{}", count(f.moved), count(f.affected));
+        let mut cells = vec![kind(f.kind).to_owned(), f.node.clone(), format!("{} s", number(f.at_s)), moved];
+        cells.extend(figures::cost(f));
+        grid.row(&cells);
     }
     Some(grid)
 }
 
 fn latency(summary: &Summary) -> Option<Grid> {
     summary.latency.first()?;
-    let mut grid = Grid::new(&["operation", "RFC 6076", "good", "failed", "p50", "p90", "p99", "p99.9", "max"], 2);
+    let head = [
+        "operation",
+        "RFC 6076",
+        "good",
+        "failed",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "p50 from send",
+        "p99 from send",
+    ];
+    let mut grid = Grid::new(&head, 2);
     for l in &summary.latency {
         let shown = |value: f64| if l.ms.is_empty() { figures::NONE.to_owned() } else { millis(value) };
+        let from_send = l.from_send_ms.as_ref().filter(|d| !d.is_empty());
         grid.row(&[
             l.operation.clone(),
             l.rfc6076.clone().unwrap_or_else(|| figures::NONE.to_owned()),
@@ -221,6 +216,8 @@ fn latency(summary: &Summary) -> Option<Grid> {
             shown(l.ms.p99),
             shown(l.ms.p999),
             shown(l.ms.max),
+            optional_millis(from_send.map(|d| d.p50)),
+            optional_millis(from_send.map(|d| d.p99)),
         ]);
     }
     Some(grid)

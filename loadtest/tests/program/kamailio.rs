@@ -90,7 +90,16 @@ fn the_same_phones_register_and_refresh_at_kamailio() {
     std::fs::write(folder.join("cluster.toml"), cluster).expect("the file can be written");
     for words in ["register --rate 400", "refresh --refreshes 200 --duration 2s --warm-up 500ms"] {
         let mut command = program(words);
-        command.args(["--late-limit", "60s", "--no-control", "--threshold", "lost<=0", "--config"]);
+        command.args([
+            "--late-limit",
+            "60s",
+            "--wait-limit",
+            "100",
+            "--no-control",
+            "--threshold",
+            "lost<=0",
+            "--config",
+        ]);
         let (code, text) = said(command.arg(folder.join("cluster.toml")).arg("--json").arg(folder.join("run.json")));
         assert_eq!(code, 0, "{words}: {text}\n{}", log());
         let summary = std::fs::read(folder.join("run.json")).expect("the summary was written");

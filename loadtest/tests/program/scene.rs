@@ -113,6 +113,11 @@ impl Scene {
         scene
     }
 
+    /// Name of its folder.
+    pub(crate) fn name(&self) -> &str {
+        self.folder.file_name().and_then(|n| n.to_str()).expect("a name")
+    }
+
     /// Devices that the nodes hold now.
     pub(crate) fn held(&self) -> u64 {
         self.nodes.iter().map(|n| n.lock().expect("no panic").held.len() as u64).sum()
@@ -194,9 +199,9 @@ pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Ctrl-C.
-pub(crate) fn interrupt(child: &Child) {
-    let status = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status();
+/// Sends a signal, such as INT, which is Ctrl-C.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status();
     assert!(status.is_ok_and(|s| s.success()));
 }
 

@@ -367,28 +367,38 @@ pub enum Asker {
     Proxy,
 }
 
-/// Writes one challenge line per algorithm, in the order given, each with its line end (RFC 8760 section 2.3: the most
-/// preferred first, so `[Sha256, Md5]`; a phone that reads only the first line and knows only MD5 needs the other
-/// order). `opaque` is left out: the nonce says all there is to say. `realm` is configuration and is escaped.
-pub fn challenge<S: Sink + ?Sized>(
-    out: &mut S,
-    asker: Asker,
-    algorithms: &[Algorithm],
-    realm: &[u8],
-    nonce: &[u8],
-    stale: bool,
-) {
-    for algorithm in algorithms {
-        out.put(match asker {
-            Asker::Server => b"WWW-Authenticate: Digest realm=\"",
-            Asker::Proxy => b"Proxy-Authenticate: Digest realm=\"",
-        });
-        put_escaped(out, realm);
-        out.put(b"\"");
-        put_pair(out, "nonce", nonce);
-        out.put(if stale { b", stale=true, algorithm=" } else { b", stale=false, algorithm=" });
-        out.put(algorithm.name().as_bytes());
-        out.put(b", qop=\"auth\"\r\n");
+/// The challenge lines of one realm, written but for the nonce: one per algorithm, in the order given, each with its line end (RFC 8760
+/// section 2.3: the most preferred first, so `[Sha256, Md5]`; a phone that reads only the first line and knows only MD5 needs the other
+/// order). `opaque` is left out: the nonce says all there is to say. The realm is configuration and is escaped.
+#[derive(Clone, Debug)]
+pub struct Challenges(Vec<[Vec<u8>; 2]>);
+
+impl Challenges {
+    /// What stands in front of and behind the nonce of each line.
+    pub fn new(asker: Asker, algorithms: &[Algorithm], realm: &[u8]) -> Self {
+        let line = |algorithm: &Algorithm| {
+            let mut front = Vec::new();
+            Sink::put(
+                &mut front,
+                match asker {
+                    Asker::Server => b"WWW-Authenticate: Digest realm=\"",
+                    Asker::Proxy => b"Proxy-Authenticate: Digest realm=\"",
+                },
+            );
+            put_escaped(&mut front, realm);
+            Sink::put(&mut front, b"\", nonce=\"");
+            [front, [b", algorithm=", algorithm.name().as_bytes(), b", qop=\"auth\"\r\n"].concat()]
+        };
+        Self(algorithms.iter().map(line).collect())
+    }
+    /// Writes the lines with this nonce.
+    pub fn write<S: Sink + ?Sized>(&self, out: &mut S, nonce: &[u8], stale: bool) {
+        for [front, end] in &self.0 {
+            out.put(front);
+            out.put(nonce);
+            out.put(if stale { b"\", stale=true" } else { b"\", stale=false" });
+            out.put(end);
+        }
     }
 }
 

@@ -37,7 +37,16 @@ fn changed(when: u64, from: Status, to: Status, place: u16) -> Change {
 fn refreshed(begun: u64, when: u64, place: u16, outcome: Outcome) -> Exchange {
     let retry_after = (outcome == Outcome::Answered(503)).then_some(Duration::from_secs(2));
     let (operation, late) = (Operation::Refresh, Duration::ZERO);
-    Exchange { operation, server: Some(server(place)), outcome, begun: at(begun), late, at: at(when), retry_after }
+    Exchange {
+        operation,
+        server: Some(server(place)),
+        outcome,
+        begun: at(begun),
+        late,
+        sent: at(begun),
+        at: at(when),
+        retry_after,
+    }
 }
 
 #[test]

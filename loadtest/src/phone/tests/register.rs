@@ -18,6 +18,17 @@ fn it_registers_with_the_first_of_its_list_in_the_words_of_the_rfc() {
 }
 
 #[test]
+fn another_run_with_the_same_seed_is_another_client() {
+    let sent = |run| World::registered(3, PhoneSettings { run, ..plain() }, 1).last().text.clone();
+    let line = |text: &str, name: &str| text.split("\r\n").find(|l| l.starts_with(name)).expect("a line").to_owned();
+    let (first, second) = (sent(1_700_000_000_000), sent(1_700_000_000_001));
+    for name in ["Call-ID: ", "From: "] {
+        assert_ne!(line(&first, name), line(&second, name));
+    }
+    assert_eq!(line(&first, "CSeq: "), line(&second, "CSeq: "), "nothing else differs");
+}
+
+#[test]
 fn an_unanswered_request_is_repeated_by_timer_e_and_given_up_by_timer_f() {
     let mut world = World::new(2, plain(), 1);
     world.registrars[0].life = Life::Silent;

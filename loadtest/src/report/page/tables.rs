@@ -80,31 +80,10 @@ pub(super) fn failovers(summary: &Summary) -> Table {
         "Retry-After",
     ]);
     for f in &summary.failovers {
-        let d = &f.outage_ms;
-        let shown = |value: f64| if d.is_empty() { figures::NONE.to_owned() } else { millis(value) };
-        let retry = &f.retry_after_s;
-        let retry = match retry.is_empty() {
-            true => figures::NONE.to_owned(),
-            false => format!("{} to {} s", number(retry.min), number(retry.max)),
-        };
-        table.judged(
-            vec![
-                chart::failover_words(f),
-                format!("{} s", number(f.at_s)),
-                format!("{} of {}", count(f.moved), count(f.affected)),
-                count(f.lost),
-                count(f.duplicate),
-                shown(d.p50),
-                shown(d.p90),
-                shown(d.p99),
-                shown(d.max),
-                optional_millis(f.last_ms),
-                optional(f.reregistrations_per_s),
-                count(f.refusals),
-                retry,
-            ],
-            f.lost == 0 && f.duplicate == 0,
-        );
+        let moved = format!("{} of {}", count(f.moved), count(f.affected));
+        let mut cells = vec![chart::failover_words(f), format!("{} s", number(f.at_s)), moved];
+        cells.extend(figures::cost(f));
+        table.judged(cells, f.lost == 0 && f.duplicate == 0);
     }
     table
 }
@@ -205,10 +184,12 @@ pub(super) fn latency(summary: &Summary) -> Table {
         "p99",
         "p99.9",
         "max",
+        "p50 from send",
         "p99 from send",
     ]);
     for l in &summary.latency {
         let shown = |value: f64| if l.ms.is_empty() { figures::NONE.to_owned() } else { millis(value) };
+        let from_send = l.from_send_ms.as_ref().filter(|d| !d.is_empty());
         table.judged(
             vec![
                 l.operation.clone(),
@@ -221,7 +202,8 @@ pub(super) fn latency(summary: &Summary) -> Table {
                 shown(l.ms.p99),
                 shown(l.ms.p999),
                 shown(l.ms.max),
-                optional_millis(l.from_send_ms.as_ref().filter(|d| !d.is_empty()).map(|d| d.p99)),
+                optional_millis(from_send.map(|d| d.p50)),
+                optional_millis(from_send.map(|d| d.p99)),
             ],
             l.failed == 0,
         );
@@ -286,10 +268,14 @@ pub(super) fn generator(summary: &Summary) -> Table {
     let g = &summary.generator;
     let percent =
         |value: Option<f64>| value.map_or_else(|| figures::NONE.to_owned(), |v| format!("{} % of one core", number(v)));
+    let share =
+        |value: Option<f64>| value.map_or_else(|| figures::NONE.to_owned(), |v| format!("{} % of the time", number(v)));
     let mut table = Table::new(&["of itself", "measured"]);
     let rows = [
         ("was the limit", if g.limited { "yes: the run is invalid" } else { "no" }.to_owned(), !g.limited),
         ("CPU", percent(g.cpu_percent), true),
+        ("its phones' thread on a core", share(g.busy_percent), true),
+        ("its phones' thread waiting for a core", share(g.waiting_percent), true),
         ("cores it may use", optional_count(g.cores.map(u64::from)), true),
         ("sends later than scheduled, p99", optional_millis(g.late_p99_ms), true),
         ("the latest send", optional_millis(g.late_max_ms), true),

@@ -154,6 +154,8 @@ fn operation(dice: &mut Dice, name: &str, rfc: Option<&str>, count: usize, media
 fn generator() -> Generator {
     Generator {
         cpu_percent: Some(23.4),
+        busy_percent: Some(22.8),
+        waiting_percent: Some(1.7),
         cores: Some(2),
         sent: 145_210,
         received: 144_873,

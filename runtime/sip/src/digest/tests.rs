@@ -187,14 +187,14 @@ fn the_client_answers_the_example_of_rfc_7616_word_for_word() {
 #[test]
 fn a_challenge_offers_each_algorithm_on_its_own_line_in_the_order_given() {
     let mut out = Vec::new();
-    challenge(&mut out, Asker::Server, &[Algorithm::Sha256, Algorithm::Md5], b"tandem", b"n0", false);
+    Challenges::new(Asker::Server, &[Algorithm::Sha256, Algorithm::Md5], b"tandem").write(&mut out, b"n0", false);
     assert_eq!(
         text(&out),
         "WWW-Authenticate: Digest realm=\"tandem\", nonce=\"n0\", stale=false, algorithm=SHA-256, qop=\"auth\"\r\n\
          WWW-Authenticate: Digest realm=\"tandem\", nonce=\"n0\", stale=false, algorithm=MD5, qop=\"auth\"\r\n"
     );
     out.clear();
-    challenge(&mut out, Asker::Proxy, &[Algorithm::Md5], b"a\"b", b"n0", true);
+    Challenges::new(Asker::Proxy, &[Algorithm::Md5], b"a\"b").write(&mut out, b"n0", true);
     assert_eq!(
         text(&out),
         "Proxy-Authenticate: Digest realm=\"a\\\"b\", nonce=\"n0\", stale=true, algorithm=MD5, qop=\"auth\"\r\n"

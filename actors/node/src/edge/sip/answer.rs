@@ -8,7 +8,6 @@ use crate::locator::DeviceIndex;
 use std::net::SocketAddr;
 use tandem_base::{NodeName, Time, UnixMillis};
 use tandem_host::outbox::{Flow, Outbox, Peer};
-use tandem_sip::digest::{Asker, challenge};
 use tandem_sip::response::may_refuse;
 use tandem_sip::{Message, Refusal, Status, Writer, refuse, response_to};
 
@@ -167,10 +166,10 @@ impl DeviceHost {
         let unix = self.unix_seconds();
         let nonce_time = self.nonce_time(request, unix);
         let salt = self.edge.next_salt();
-        let nonce = self.edge.nonces.issue(nonce_time, salt, self.directory.realm.as_bytes());
+        let nonce = self.edge.nonces.issue(nonce_time, salt);
         emit(out, request.peer, |w| {
             response_to(w, request.message, request.facts, Status::UNAUTHORIZED, &request.tag, request.peer.addr);
-            challenge(w, Asker::Server, &self.edge.algorithms, self.directory.realm.as_bytes(), &nonce, stale);
+            self.edge.challenges.write(w, &nonce, stale);
             w.end();
         });
         self.metrics.responded(401);

@@ -77,7 +77,7 @@ pub fn judge(
     };
     let stored = device.map_or(Stored::UNKNOWN, |d| directory.credentials(d));
     let lifetime = directory.nonce_lifetime_secs();
-    let nonce = nonces.check(presented.credentials.nonce, directory.realm.as_bytes(), unix_secs, lifetime);
+    let nonce = nonces.check(presented.credentials.nonce, unix_secs, lifetime);
     let verdict = if is_offered(directory, presented.credentials.algorithm) {
         verify_after(last, &stored, &presented.credentials, who.method)
     } else {

@@ -24,7 +24,7 @@ use tandem_base::Time;
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_host::random::Random;
 use tandem_model::config;
-use tandem_sip::digest::{Algorithm, LastRequest};
+use tandem_sip::digest::{Algorithm, Asker, Challenges, LastRequest};
 use tandem_sip::nonce::NonceKey;
 use tandem_sip::transaction::server::Seen;
 use tandem_sip::transaction::{ClientTransactions, Keyer, ServerTransactions, TransactionKey};
@@ -73,7 +73,7 @@ pub struct Edge {
     sent: ClientTransactions<(u32, Peer)>,
     used: used::Used,
     last_request: LastRequest,
-    algorithms: Vec<Algorithm>,
+    challenges: Challenges,
     addresses: Addresses,
     tag_seed: u64,
     salt: u32,
@@ -97,14 +97,16 @@ impl Edge {
             config::Algorithm::Md5 => Algorithm::Md5,
             config::Algorithm::Sha256 => Algorithm::Sha256,
         };
+        let algorithms: Vec<Algorithm> = directory.settings.algorithms.iter().map(algorithm).collect();
+        let realm = directory.realm.as_bytes();
         Self {
-            nonces: NonceKey::new(&secrets.nonce),
+            nonces: NonceKey::new(&secrets.nonce, realm),
             keyer: Keyer::new(random.key()),
             seen: ServerTransactions::default(),
             sent: ClientTransactions::default(),
             used: used::Used::default(),
             last_request: LastRequest::default(),
-            algorithms: directory.settings.algorithms.iter().map(algorithm).collect(),
+            challenges: Challenges::new(Asker::Server, &algorithms, realm),
             addresses,
             tag_seed: random.next_u64(),
             // Another life of this node may have issued nonces in this very second.
