@@ -214,6 +214,9 @@ impl Disk for Full {
     fn write(&self, path: &Path, _: &[u8], _: Access) -> Result<(), HostError> {
         Err(HostError::Disk { doing: "write", path: path.to_owned(), source: io::ErrorKind::StorageFull.into() })
     }
+    fn create(&self, path: &Path, bytes: &[u8], access: Access) -> Result<bool, HostError> {
+        self.write(path, bytes, access).map(|()| true)
+    }
     fn create_dir(&self, _: &Path) -> Result<(), HostError> {
         Ok(())
     }
