@@ -6,9 +6,10 @@ use crate::uri::{Host, host_port, split_host_port};
 use core::fmt;
 
 /// The transport a Via or a URI names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the variants are the transports' names")]
 pub enum Transport {
+    #[default]
     Udp,
     Tcp,
     Tls,
@@ -73,9 +74,10 @@ impl fmt::Display for Transport {
 }
 
 /// The `rport` parameter (RFC 3581).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rport {
     /// Not there.
+    #[default]
     Absent,
     /// There without a value: the sender asks for its port.
     Asked,
@@ -84,7 +86,7 @@ pub enum Rport {
 }
 
 /// One Via value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Via<'a> {
     /// The value as written, up to the next comma.
     pub raw: &'a [u8],
