@@ -49,6 +49,9 @@ pub struct Policy<'p> {
     /// The request would be sent on: Max-Forwards 0 ends it with 483, and Proxy-Require counts. A registrar and whoever
     /// answers OPTIONS itself leave this off.
     pub forwards: bool,
+    /// A Request-URI that is known to mean the server itself (see [`Facts::for_the_server`]), so that it is not read again for
+    /// every phone that writes it.
+    pub own_uri: Option<&'p [u8]>,
 }
 
 /// Option tags that this layer's users support.
@@ -56,7 +59,7 @@ pub const SUPPORTED: &[&str] = &["path"];
 
 impl Default for Policy<'_> {
     fn default() -> Self {
-        Self { supported: SUPPORTED, forwards: false }
+        Self { supported: SUPPORTED, forwards: false, own_uri: None }
     }
 }
 
@@ -133,7 +136,8 @@ pub fn read_request<'a>(facts: &mut Facts<'a>, message: &Message<'a>, policy: &P
     if facts.cseq.method_name != message.method_name() {
         return Err(Refusal::bad(RefusalReason::CSeqMethod, Header::CSeq));
     }
-    facts.for_the_server = request_uri(message)?.is_some_and(|uri| uri.user.is_none());
+    facts.for_the_server =
+        policy.own_uri == Some(message.request_uri()) || request_uri(message)?.is_some_and(|uri| uri.user.is_none());
     let hops = match message.header(Header::MaxForwards) {
         // Clients of RFC 2543 send none (RFC 4475 section 3.1.1.13 wants them served).
         None => None,

@@ -158,6 +158,19 @@ impl<'a> Via<'a> {
     fn read_params(&mut self) -> Option<()> {
         let mut walk = self.params;
         loop {
+            // As nearly all phones write these two.
+            if let Some(behind @ ([] | [b';', ..])) = walk.rest().strip_prefix(b";rport") {
+                self.asked(behind);
+                walk = Params::new(behind);
+                continue;
+            }
+            if let Some(text) = walk.rest().strip_prefix(b";branch=")
+                && let Some((branch, behind @ ([] | [b';', ..]))) = Params::value(text)
+            {
+                self.branch = Some(branch);
+                walk = Params::new(behind);
+                continue;
+            }
             let param = match walk.step() {
                 Ok(Some(param)) => param,
                 Ok(None) => return Some(()),
@@ -165,22 +178,25 @@ impl<'a> Via<'a> {
             };
             match param.name.len() {
                 3 if param.is("ttl") => self.ttl = decimal(param.text()).and_then(|n| u8::try_from(n).ok()),
-                5 if param.is("rport") => {
-                    self.rport = match param.value {
-                        None => {
-                            self.asked_at = self.raw.len().saturating_sub(walk.rest().len());
-                            Rport::Asked
-                        }
-                        Some(b"") => Rport::Asked,
-                        Some(digits) => Rport::Port(decimal(digits).and_then(|n| u16::try_from(n).ok())?),
-                    };
-                }
+                5 if param.is("rport") => match param.value {
+                    None => self.asked(walk.rest()),
+                    Some(b"") => self.rport = Rport::Asked,
+                    Some(digits) => {
+                        self.rport = Rport::Port(decimal(digits).and_then(|n| u16::try_from(n).ok())?);
+                    }
+                },
                 5 if param.is("maddr") => self.maddr = param.value,
                 6 if param.is("branch") => self.branch = param.value,
                 8 if param.is("received") => self.received = param.value,
                 _ => {}
             }
         }
+    }
+
+    /// An `rport` without a value, with this behind it.
+    fn asked(&mut self, behind: &[u8]) {
+        self.asked_at = self.raw.len().saturating_sub(behind.len());
+        self.rport = Rport::Asked;
     }
 
     /// What names a transaction.

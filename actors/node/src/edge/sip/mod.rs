@@ -45,6 +45,8 @@ const SCRATCH: usize = 16 * 1024;
 const CALL_ID_SEED: u64 = 0x7461_6e64_656d_0003;
 /// Messages that wait for the next turn; beyond it they are lost, as datagrams are.
 const PENDING_MAX: usize = 65_536;
+/// Longest Request-URI that is kept.
+const OWN_URI_MAX: usize = 128;
 /// Messages that are read before the first of them is served.
 const READ_AHEAD: usize = 8;
 
@@ -75,6 +77,8 @@ pub struct Edge {
     used: used::Used,
     last_request: LastRequest,
     challenges: Challenges,
+    /// The Request-URI of the last request for this server itself: nearly all phones write the same.
+    own_uri: Vec<u8>,
     addresses: Addresses,
     tag_seed: u64,
     salt: u32,
@@ -108,6 +112,7 @@ impl Edge {
             used: used::Used::default(),
             last_request: LastRequest::default(),
             challenges: Challenges::new(Asker::Server, &algorithms, realm),
+            own_uri: Vec::new(),
             addresses,
             tag_seed: random.next_u64(),
             // Another life of this node may have issued nonces in this very second.
@@ -143,6 +148,13 @@ impl Edge {
     fn key(&self, message: &Message<'_>, facts: &Facts<'_>) -> TransactionKey {
         let modern = self.keyer.server(&facts.via.top(), message.method_name());
         modern.unwrap_or_else(|| self.keyer.legacy(&read::legacy(message, facts), message.method_name()))
+    }
+    /// Keeps a Request-URI that means this server.
+    fn keep_own_uri(&mut self, uri: &[u8]) {
+        if self.own_uri != uri && uri.len() <= OWN_URI_MAX {
+            self.own_uri.clear();
+            self.own_uri.extend_from_slice(uri);
+        }
     }
     /// The wall clock stands at this second.
     pub(crate) fn begin_second(&mut self, unix: u32) {
@@ -270,11 +282,17 @@ impl DeviceHost {
             return false;
         }
         self.metrics.requested(message.method() as usize, matches!(peer.flow, Flow::Stream(_)));
-        let policy = Policy { supported: SUPPORTED, forwards: false };
+        let own_uri = Some(&self.edge.own_uri[..]).filter(|uri| !uri.is_empty());
+        let policy = Policy { supported: SUPPORTED, forwards: false, own_uri };
         // A registrar reads contacts when it knows who asks (RFC 3261 section 10.3).
         let contacts = if message.method() == Method::Register { Ok(()) } else { read_contacts(message).map(drop) };
         match read_request(facts, message, &policy).and(contacts) {
-            Ok(()) => message.method() != Method::Ack,
+            Ok(()) => {
+                if facts.for_the_server {
+                    self.edge.keep_own_uri(message.request_uri());
+                }
+                message.method() != Method::Ack
+            }
             Err(refusal) => {
                 self.unacceptable(message, peer, &refusal, out);
                 false
