@@ -180,6 +180,15 @@ impl Core {
         self.watch.begin(cause, node, servers, now, &self.phones);
     }
 
+    /// Whoever is registered at `server` learns that nobody listens there.
+    pub(super) fn broken(&mut self, now: Time, server: SocketAddr) {
+        for phone in 0..u32::try_from(self.phones.len()).unwrap_or(u32::MAX) {
+            if self.phones.get(slot(phone)).is_some_and(|p| p.registered_at() == Some(server)) {
+                self.step(now, phone, PhoneInput::Broken { to: server });
+            }
+        }
+    }
+
     /// Where each phone believes to be registered.
     pub(super) fn census(&self) -> Vec<Option<SocketAddr>> {
         self.phones.iter().map(Phone::registered_at).collect()
