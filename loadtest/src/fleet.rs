@@ -331,7 +331,7 @@ fn obey(core: &Shared, order: Order, now: Time) -> bool {
         Order::Incident(cause, node, servers, at) => core.incident(cause, &node, &servers, at),
         // Who asked may have given up.
         Order::Census(to) => drop(to.try_send(core.census())),
-        Order::Broken(server) => core.broken(now, server),
+        Order::Broken(server) => core.broken(server),
         Order::Cut => core.cut(now),
         Order::Stop => {
             core.begin_stop();
