@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::link::{Lane, LinkEvent};
 use crate::row::Op;
+use crate::saved::Saved;
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
@@ -132,6 +133,9 @@ pub enum Input<R> {
         /// Where to go on; `None` at the end.
         next: Option<u64>,
     },
+    /// Rows that were kept in a file, by this node's earlier life. Before [`Output::InSync`] only; later they are worth nothing. What no peer knows
+    /// better comes out right before [`Output::InSync`]: own ones as [`Output::Adoptable`], others as [`Output::Orphaned`] and [`Output::Changed`].
+    Restore(Vec<Saved<R>>),
     /// Orphaned rows with this key are no longer wanted: taken over, or a newer row of a live owner exists. Rows of live owners stay.
     /// What went is told as [`Output::Changed`].
     Drop {

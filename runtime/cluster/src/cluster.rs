@@ -12,6 +12,7 @@ use crate::link::{Lane, LinkEvent};
 use crate::log::Log;
 use crate::membership::{Membership, News};
 use crate::row::Row;
+use crate::saved::Saved;
 use crate::settings::Settings;
 use crate::signals::{Bounds, Effect, Signals};
 use crate::snapshot::Transfer;
@@ -36,6 +37,8 @@ pub struct Cluster<R: Row> {
     pub(crate) transfers: Vec<Transfer>,
     pub(crate) adoptions: Adoptions,
     pub(crate) signals: Signals,
+    /// Rows from a file, until this node is in sync.
+    pub(crate) saved: Vec<Saved<R>>,
     pub(crate) in_sync: bool,
     pub(crate) counters: Counters,
     /// The last ticket or request number given out.
@@ -68,6 +71,7 @@ impl<R: Row> Cluster<R> {
             transfers: Vec::new(),
             adoptions: Adoptions::default(),
             signals: Signals::new(header, bounds),
+            saved: Vec::new(),
             in_sync: false,
             counters: Counters::default(),
             serial: 0,
@@ -233,6 +237,7 @@ impl<R: Row> Cluster<R> {
         });
         if ready && self.adoptions.settled(now, self.settings.adopt_patience) {
             self.in_sync = true;
+            self.restore(now);
             self.adoptions.close();
             self.say(Output::InSync);
         }
