@@ -238,7 +238,7 @@ impl Handler<RowsChanged> for CallManager {
     fn handle(&mut self, m: RowsChanged, _: &mut Context<Self>) {
         self.feed(Input::OwnRows(m.0.rows));
         for key in m.0.taken {
-            self.feed(Input::Drop { key: key.0 });
+            self.feed(Input::Drop { key: key.0, but: None });
         }
     }
 }

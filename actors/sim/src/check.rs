@@ -330,7 +330,12 @@ impl Checks {
             Err(broken) => {
                 let since = *clocks.misplaced.get_or_insert(picture.now);
                 self.worst.misplaced = self.worst.misplaced.max(picture.now.since(since));
-                if picture.now.since(since) > self.limits.misplaced {
+                // A flap starts the monitor of whoever calls home anew.
+                let (since, limit) = match picture.calm_since {
+                    Some(calm) => (since.max(calm), self.limits.misplaced),
+                    None => (since, self.limits.misplaced * 2),
+                };
+                if picture.now.since(since) > limit {
                     return Err(broken);
                 }
             }

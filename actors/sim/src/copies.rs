@@ -150,7 +150,7 @@ fn miscounts(observer: usize, mine: &Facts, moment: &Moment<'_>, found: &mut Dif
     }
 }
 
-/// A dead owner's rows stay, marked, until they are taken over, expire, or their owner is back.
+/// A dead owner's rows stay, marked, until they are taken over, expire, or their owner is back; or it has let them go before it died.
 fn orphans_stay(
     before: &Seen,
     copies: &[Option<Copy>],
@@ -162,13 +162,15 @@ fn orphans_stay(
         let Some(was) = was.as_ref().filter(|c| c.orphaned && is.is_none()) else { continue };
         let expired = was.expires.is_none_or(|at| at <= clock + Duration::from_secs(1));
         let taken = mine.holds(device) || moment.history.newest_elsewhere(None, device) > was.row.0.stamp;
+        let owner = moment.directory.node_index(&was.owner.node).map(usize::from);
+        let given = owner.is_some_and(|n| moment.history.has_let_go(n, device, was.row.0.stamp));
         let back = mine.overview.view.node(&was.owner.node).is_some_and(|seen| {
             let next = seen.incarnation > was.owner.incarnation;
             // A node keeps the rows of its three youngest lives.
             let long_ago = seen.incarnation >= Incarnation(was.owner.incarnation.0.saturating_add(2));
             next && (seen.service == Service::InService || long_ago)
         });
-        if !(expired || taken || back) {
+        if !(expired || taken || given || back) {
             let (me, name, owner) = (&mine.me, moment.name(device), &was.owner);
             let how = format!("{me} has lost the row of {name} at {owner}, which is dead, before {:?}", was.expires);
             return Err(Broken { rule: "orphans_stay", how });

@@ -4,6 +4,7 @@
 
 use crate::facts::Facts;
 use crate::faults::Fault;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tandem_base::{Stamp, Time};
 use tandem_rules::invariants::Broken;
@@ -26,6 +27,8 @@ struct Held {
 pub struct History {
     /// By node and device: the newest registration there.
     held: Vec<Vec<Held>>,
+    /// Node, device and stamp of registrations that a living node has let go.
+    let_go: BTreeSet<(usize, usize, Stamp)>,
     /// By device: where it registered last, and how often it has moved since the last fault that moves anybody.
     moves: Vec<(Option<usize>, u32)>,
     fault_at: Time,
@@ -39,6 +42,7 @@ impl History {
     pub fn new(nodes: usize, devices: usize) -> Self {
         Self {
             held: vec![vec![Held::default(); devices]; nodes],
+            let_go: BTreeSet::new(),
             moves: vec![(None, 0); devices],
             fault_at: Time::ZERO,
             rough_for: Duration::ZERO,
@@ -47,22 +51,24 @@ impl History {
         }
     }
 
-    /// What a node holds now; devices that it has let go since the last time are returned with the stamp that they had there.
-    pub fn holds(&mut self, now: Time, node: usize, facts: &Facts) -> Vec<(usize, Stamp)> {
-        let Some(held) = self.held.get_mut(node) else { return Vec::new() };
-        let mut gone = Vec::new();
+    /// What a node holds now.
+    pub fn holds(&mut self, now: Time, node: usize, facts: &Facts) {
+        let Some(held) = self.held.get_mut(node) else { return };
         for (device, (before, here)) in held.iter_mut().zip(&facts.here).enumerate() {
             match here {
                 Some((stamp, _)) if before.held && before.stamp == *stamp => {}
                 Some((stamp, _)) => *before = Held { stamp: *stamp, since: now, held: true },
                 None if before.held => {
                     before.held = false;
-                    gone.push((device, before.stamp));
+                    self.let_go.insert((node, device, before.stamp));
                 }
                 None => {}
             }
         }
-        gone
+    }
+    /// Whether a node has let this registration go while it lived.
+    pub fn has_let_go(&self, node: usize, device: usize, stamp: Stamp) -> bool {
+        self.let_go.contains(&(node, device, stamp))
     }
     /// A node's life is over: what it held then it no longer holds.
     pub fn ended(&mut self, node: usize) {

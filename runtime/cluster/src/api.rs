@@ -132,11 +132,13 @@ pub enum Input<R> {
         /// Where to go on; `None` at the end.
         next: Option<u64>,
     },
-    /// Orphaned rows with this key are no longer wanted: taken over, or a newer row of a live owner exists. Rows of live owners stay.
+    /// Orphaned rows with this key are no longer wanted: taken over, or a newer row exists. Rows of live owners stay.
     /// What went is told as [`Output::Changed`].
     Drop {
         /// The key.
         key: u128,
+        /// Whose row is the newer one: it stays. Its owner may count as down itself, when it is heard and does not hear us.
+        but: Option<NodeLife>,
     },
     /// Send a signal: once, in order, resent until acknowledged.
     Signal {

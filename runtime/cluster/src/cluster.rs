@@ -329,8 +329,8 @@ impl<R: Row> Machine for Cluster<R> {
             }
             Input::OwnRows(rows) => self.own_rows(&rows),
             Input::Chunk { peer, ticket, rows, next } => self.chunk_read(now, &peer, ticket, &rows, next),
-            Input::Drop { key } => {
-                for (owner, change) in self.tables.drop_orphans(key) {
+            Input::Drop { key, but } => {
+                for (owner, change) in self.tables.drop_orphans(key, but.as_ref()) {
                     self.say(Output::Changed { owner, changes: vec![change] });
                 }
             }
