@@ -260,7 +260,10 @@ impl Message for Settled {
 impl Handler<Settled> for CallManager {
     type Result = ();
     fn handle(&mut self, _: Settled, _: &mut Context<Self>) {
-        self.enter(NodeState::InService);
+        // A node that is being stopped while it joins does not begin to serve.
+        if self.state == NodeState::Joining {
+            self.enter(NodeState::InService);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A rule that may be broken for a while (a row travels, a phone has patience) has a clock per device: it is a finding only beyond its limit.
 
+pub mod lives;
 mod node;
 
 use crate::facts::Facts;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use tandem::directory::Directory;
 use tandem::locator::DeviceIndex;
 use tandem_base::{DeviceName, Incarnation, NodeName, Time};
-use tandem_model::view::{ClusterView, Sight};
+use tandem_cluster::NodeState;
+use tandem_model::view::{ClusterView, Service, Sight};
 use tandem_rules::invariants::{Broken, at_best_reachable_member, at_most_one_live_registration, not_homeless};
 
 /// The world at one moment.
@@ -214,6 +216,11 @@ impl Checks {
             let Some(seen) = facts.overview.view.node(node) else { continue };
             let now = (seen.incarnation, seen.sight);
             let before = self.sights.insert((observer, index), now);
+            let real = picture.facts.get(index).and_then(Option::as_ref).filter(|f| f.me.incarnation == now.0);
+            if seen.service == Service::InService && real.is_some_and(|f| f.overview.state == NodeState::Joining) {
+                let how = format!("{} sees {node} in service in life {}, which is still joining", facts.me, now.0);
+                return Err(broken("nobody_serves_before_it_says_so", how));
+            }
             let lives = picture.truth.node(node).is_some_and(|n| n.sight == Sight::Up && n.incarnation == now.0);
             if calm && lives && before == Some((now.0, Sight::Up)) && now.1 != Sight::Up {
                 let how = format!("{} sees {node} as {:?}, and nothing has gone wrong", facts.me, now.1);

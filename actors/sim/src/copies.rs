@@ -141,10 +141,12 @@ fn miscounts(observer: usize, mine: &Facts, moment: &Moment<'_>, found: &mut Dif
         if (0..theirs.here.len()).any(young) || !mine.overview.view.is_life_alive(&theirs.me) {
             continue;
         }
-        let (node, pools) = (u16::try_from(peer).unwrap_or(u16::MAX), 0..u16::try_from(moment.directory.pools.len()).unwrap_or(0));
+        let (node, pools) =
+            (u16::try_from(peer).unwrap_or(u16::MAX), 0..u16::try_from(moment.directory.pools.len()).unwrap_or(0));
         let pair = |pool| (mine.overview.counts.of_pool(node, pool), theirs.stock.counts.of_pool(node, pool));
         if let Some((pool, (counted, held))) = pools.map(|p| (p, pair(p))).find(|(_, (a, b))| a != b) {
-            let how = format!("{} counts {counted} devices of pool {pool} at {}, which holds {held}", mine.me, theirs.me);
+            let how =
+                format!("{} counts {counted} devices of pool {pool} at {}, which holds {held}", mine.me, theirs.me);
             found.insert((observer, usize::MAX, how));
         }
     }

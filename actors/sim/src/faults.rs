@@ -113,7 +113,12 @@ impl Fault {
     /// How many moves of one device it may cause: away, and home again. Faults between nodes alone move nobody.
     pub fn moves(&self) -> u32 {
         match self {
-            Self::Crash(_) | Self::PowerOff(_) | Self::Stop(_) | Self::Hang(_) | Self::Slow(..) | Self::Unplug { .. } => 2,
+            Self::Crash(_)
+            | Self::PowerOff(_)
+            | Self::Stop(_)
+            | Self::Hang(_)
+            | Self::Slow(..)
+            | Self::Unplug { .. } => 2,
             Self::Return(_) | Self::Resume(_) | Self::Plug(_) => 1,
             Self::Off(_) | Self::Unpowered(_) | Self::Moved(_) => 2,
             Self::On | Self::Powered | Self::SipLoss(_) | Self::SipDelay(_) => 2,

@@ -109,7 +109,8 @@ impl History {
             *moves += 1;
             self.most = self.most.max(moves.saturating_sub(extra));
             if *moves > MOVES_MAX + extra {
-                let how = format!("{name} has moved {moves} times since {}, when a fault last moved anybody", self.fault_at);
+                let how =
+                    format!("{name} has moved {moves} times since {}, when a fault last moved anybody", self.fault_at);
                 return Err(Broken { rule: "nothing_flaps", how });
             }
         }

@@ -70,9 +70,8 @@ enum Format {
 /// One run; a panic is a finding like any other.
 fn one(arguments: &Arguments, seed: u64) -> Result<Outcome, String> {
     let setup = Setup { traced: arguments.trace, ..Setup::rough(seed, arguments.devices)? };
-    contain(|| run(setup, Duration::from_secs(arguments.seconds))).unwrap_or_else(|panic| {
-        Ok(Outcome::panicked(seed, format!("{panic:?}")))
-    })
+    contain(|| run(setup, Duration::from_secs(arguments.seconds)))
+        .unwrap_or_else(|panic| Ok(Outcome::panicked(seed, format!("{panic:?}"))))
 }
 
 /// How to see a run again.

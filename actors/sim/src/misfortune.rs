@@ -73,9 +73,9 @@ pub fn draw(dice: &mut Random, nodes: u16, from: Time, until: Time) -> Vec<(Time
 fn one(dice: &mut Random, nodes: u16) -> Drawn {
     match dice.below(100) {
         0..40 => of_a_node(dice, nodes),
-        40..66 if nodes > 1 => between_two(dice, nodes),
-        66..72 if nodes > 1 => of_many(dice, nodes),
-        72..82 => of_the_links(dice),
+        40..64 if nodes > 1 => between_two(dice, nodes),
+        64..74 if nodes > 1 => of_many(dice, nodes),
+        74..82 => of_the_links(dice),
         _ => of_the_phones(dice, nodes),
     }
 }
@@ -142,7 +142,21 @@ fn between_two(dice: &mut Random, nodes: u16) -> Drawn {
 /// More than one node, or one against all others.
 fn of_many(dice: &mut Random, nodes: u16) -> Drawn {
     let node = number(dice, nodes);
-    if dice.below(2) == 0 {
+    let kind = dice.below(6);
+    if kind == 0 {
+        return restart_unseen(dice, node, nodes);
+    }
+    if kind == 1 {
+        // A node restarts so quickly that words of its old life come after words of the new one.
+        let late = Fault::LinkDelay(u32::try_from(200 + dice.below(1_300)).unwrap_or(200));
+        let (dies, back) = (millis(dice, 100, 1_500), millis(dice, 10, 200));
+        let death = if dice.below(2) == 0 { Fault::PowerOff(node) } else { Fault::Crash(node) };
+        let end = dies + back + millis(dice, 0, 1_000);
+        let faults =
+            vec![(Duration::ZERO, late), (dies, death), (dies + back, Fault::Return(node)), (end, Fault::LinkDelay(0))];
+        return Drawn { keys: vec![(LIFE, node, 0), (LINK_DELAY, 0, 0)], faults };
+    }
+    if kind < 4 {
         // Alone: no other node hears it, or all of them are alone.
         let lasts = millis(dice, 500, 8_000);
         let everybody = dice.below(3) == 0;
@@ -162,6 +176,22 @@ fn of_many(dice: &mut Random, nodes: u16) -> Drawn {
     }
     faults.sort_by_key(|(after, _)| *after);
     Drawn { keys: (0..nodes).map(|n| (LIFE, n, 0)).collect(), faults }
+}
+
+/// A node restarts while another stands still and finds both lives' words when it goes on.
+fn restart_unseen(dice: &mut Random, node: u16, nodes: u16) -> Drawn {
+    let other = (node + 1 + number(dice, nodes - 1)) % nodes;
+    let dies = millis(dice, 20, 700);
+    let back = dies + millis(dice, 10, 300);
+    let goes_on = back + millis(dice, 50, 700);
+    let death = if dice.below(2) == 0 { Fault::PowerOff(node) } else { Fault::Crash(node) };
+    let faults = vec![
+        (Duration::ZERO, Fault::Hang(other)),
+        (dies, death),
+        (back, Fault::Return(node)),
+        (goes_on, Fault::Resume(other)),
+    ];
+    Drawn { keys: vec![(LIFE, node, 0), (LIFE, other, 0)], faults }
 }
 
 fn of_the_links(dice: &mut Random) -> Drawn {

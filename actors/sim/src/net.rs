@@ -118,8 +118,8 @@ impl SipNet {
         // Both dice are thrown for every letter, so that a cut does not shift the fate of all others.
         let extra = Duration::from_micros(self.dice.below(spread + 1));
         let unlucky = self.dice.below(1_000_000) < u64::from(self.path.loss_per_million);
-        let twice = self.path.twice_per_million > 0
-            && self.dice.below(1_000_000) < u64::from(self.path.twice_per_million);
+        let twice =
+            self.path.twice_per_million > 0 && self.dice.below(1_000_000) < u64::from(self.path.twice_per_million);
         let to = match (self.inside.get(&letter.to), self.moved.contains_key(&letter.to)) {
             (Some(inside), _) => *inside,
             // Its own address is not known outside any more.

@@ -199,7 +199,8 @@ impl Phones {
 
 fn made(making: &Making, dice: &mut Random) -> Result<Phone, String> {
     let local = address(making.number);
-    Phone::new(making.number, Arc::clone(&making.profile), &making.who, local, dice.next_u64()).map_err(|e| e.to_string())
+    Phone::new(making.number, Arc::clone(&making.profile), &making.who, local, dice.next_u64())
+        .map_err(|e| e.to_string())
 }
 
 /// One phone in ten each is rude, slow, deaf, or comes home only when it is called; all others are polite.

@@ -164,7 +164,10 @@ impl Sim {
         self.runtime.block_on(async { self.world.refresh_facts() });
         let ranks = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here).map(|(.., rank)| *rank);
         let held: Vec<_> = ranks.collect();
-        felt == phones && held.len() == phones && held.iter().all(|r| *r == Rank::HOME) && self.looks.differed().is_empty()
+        felt == phones
+            && held.len() == phones
+            && held.iter().all(|r| *r == Rank::HOME)
+            && self.looks.differed().is_empty()
     }
 
     /// Everything is healed; then everybody must be home within the limit, and stay there.
@@ -177,8 +180,11 @@ impl Sim {
             }
             if self.now() >= until {
                 let table = self.table();
-                let how =
-                    format!("{:?} after all was healed: {table:?}; copies: {:?}", self.limits.home, self.looks.differed());
+                let how = format!(
+                    "{:?} after all was healed: {table:?}; copies: {:?}",
+                    self.limits.home,
+                    self.looks.differed()
+                );
                 self.world.broken = Some(Broken { rule: "everybody_goes_home", how });
             }
         }

@@ -225,7 +225,8 @@ impl Station {
         self.lives += 1;
         let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
         let clock = shared.clock.of_host(up_for(own), self.dial);
-        let folder = StateFolder::open(Path::new(STATE), None, Box::new(self.disk.clone())).map_err(|e| e.to_string())?;
+        let folder =
+            StateFolder::open(Path::new(STATE), None, Box::new(self.disk.clone())).map_err(|e| e.to_string())?;
         let incarnation = match folder.next_life(&self.name, clock) {
             Ok(incarnation) => incarnation,
             Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
@@ -274,7 +275,8 @@ impl Station {
         let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
         drop(entered);
         let began = shared.clock.now();
-        self.life = Some(Life { me, handles, tree, clock, _ticker: ticker, set, flag, hung: false, began, gave_up, over });
+        self.life =
+            Some(Life { me, handles, tree, clock, _ticker: ticker, set, flag, hung: false, began, gave_up, over });
         Ok(Start::Lives)
     }
 

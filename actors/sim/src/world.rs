@@ -5,6 +5,7 @@
 
 mod apply;
 
+use crate::check::lives::Lives;
 use crate::check::{Checks, Picture};
 use crate::copies::{Looks, Moment, complete_at_entry};
 use crate::facts::Facts;
@@ -16,10 +17,10 @@ use crate::pace::Paces;
 use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
-use bytes::Bytes;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -80,9 +81,12 @@ pub struct World {
     cuts: BTreeSet<(u16, u16)>,
     /// How the links are.
     link: Path,
+    /// Until then frames land that were sent while they took longer.
+    late_until: Time,
     dice: Random,
     dials: Vec<&'static Dial>,
     pub(crate) history: History,
+    lives: Lives,
     /// Lives that have been seen in service.
     served: BTreeSet<NodeLife>,
     calm_since: Option<Time>,
@@ -136,6 +140,7 @@ impl World {
             facts: vec![None; stations.len()],
             fresh: vec![false; stations.len()],
             history: History::new(stations.len(), directory.len()),
+            lives: Lives::default(),
             dice: dice.fork(),
             dials,
             served: BTreeSet::new(),
@@ -152,6 +157,7 @@ impl World {
             leaving: BTreeMap::new(),
             cuts: BTreeSet::new(),
             link: setup.link,
+            late_until: Time::ZERO,
             calm_since: Some(Time::ZERO),
             changed: true,
             journal_read: 0,
@@ -299,7 +305,8 @@ impl World {
                 let server = change.server.and_then(|a| self.stations.iter().find(|s| s.address == a));
                 let server = server.map_or("nobody", |s| s.name.as_str());
                 let who = if stranger { "stranger " } else { "" };
-                let text = format!("{who}{} {:?} > {:?} {server}: {:?}", phone.user(), change.from, change.to, change.why);
+                let text =
+                    format!("{who}{} {:?} > {:?} {server}: {:?}", phone.user(), change.from, change.to, change.why);
                 self.log.event(now, &text);
             }
         }
@@ -324,6 +331,11 @@ impl World {
             self.journal_read = event.sequence;
             let node = event.node.as_ref().map_or("", |n| n.as_str());
             self.log.event(now, &format!("[{node}] {}: {}", event.kind, event.text));
+            if let Some(node) = &event.node
+                && let Err(broken) = self.lives.told(node, &event.kind, &event.cause, &event.text)
+            {
+                self.broken.get_or_insert(broken);
+            }
             let registered = matches!(event.kind.as_str(), "register" | "reregister");
             let Some(node) = event.node.filter(|_| registered) else { continue };
             let paced = if event.cause == "adopted" { Ok(()) } else { self.paces.admitted(now, &node) };

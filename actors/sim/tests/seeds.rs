@@ -21,7 +21,10 @@ fn good(setup: Setup, time: Duration) -> Outcome {
     if let Some(broken) = &outcome.broken {
         let end = outcome.lines.iter().rev().take(40).rev().cloned().collect::<Vec<_>>().join("\n");
         let seed = outcome.seed;
-        panic!("{broken}\n{end}\nall of it: cargo run --release -p sim -- --seed {seed} --trace --seconds {}", time.as_secs());
+        panic!(
+            "{broken}\n{end}\nall of it: cargo run --release -p sim -- --seed {seed} --trace --seconds {}",
+            time.as_secs()
+        );
     }
     outcome
 }

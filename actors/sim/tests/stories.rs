@@ -111,6 +111,21 @@ fn a_device_that_moved_to_a_node_that_does_not_hear_us_is_still_known() {
     assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
 }
 
+/// CCM3 returns, waits for CCM2, which it cannot reach, and is stopped again before it serves: the devices of its life before are still known.
+/// (The look at the copies asks that orphans stay.)
+#[test]
+fn a_node_that_is_stopped_while_it_joins_takes_no_rows_with_it() {
+    let mut sim = small();
+    sim.apply(Fault::Cut(CCM2, CCM3));
+    sim.apply(Fault::PowerOff(CCM3));
+    sim.apply(Fault::Return(CCM3));
+    run(&mut sim, Duration::from_millis(900));
+    sim.apply(Fault::Stop(CCM3));
+    run(&mut sim, Duration::from_secs(2));
+    assert_eq!(told(&sim, "CCM3#1700000000 have gone"), Vec::<String>::new());
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
 /// The link of CCM1 and CCM2 is there for a second and away for a second, for a minute. Their phones reach them all the time: nobody moves.
 #[test]
 fn a_link_that_flaps_for_a_minute_moves_nobody() {

@@ -67,14 +67,20 @@ impl Tables {
             // Whoever finds that it has applied what was never written fetches the whole set, and begins where that begins.
             if copy.applied < before && copy.complete {
                 let (me, owner, now) = (&facts.me, &copy.owner, copy.applied);
-                return Err(broken("order_is_kept", format!("{me} went back from change {before} of {owner} to {now}")));
+                return Err(broken(
+                    "order_is_kept",
+                    format!("{me} went back from change {before} of {owner} to {now}"),
+                ));
             }
             let owner = all.iter().flatten().find(|f| f.me == copy.owner && f.me != facts.me);
             let Some(owner) = owner else { continue };
             let (head, digest) = owner.overview.own;
             if copy.applied > head {
                 let (me, owner, applied) = (&facts.me, &copy.owner, copy.applied);
-                return Err(broken("order_is_kept", format!("{me} has change {applied} of {owner}, which has made {head}")));
+                return Err(broken(
+                    "order_is_kept",
+                    format!("{me} has change {applied} of {owner}, which has made {head}"),
+                ));
             }
             let claims = copy.complete && !copy.orphaned;
             if claims && copy.applied == head && copy.digest != digest {

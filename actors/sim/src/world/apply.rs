@@ -40,7 +40,12 @@ impl World {
     pub(super) fn disturbed(&mut self, now: Time) {
         let still = self.stations.iter().any(|s| s.hangs() || s.is_slow());
         let calm = self.cuts.is_empty() && self.link == self.setup.link && !still;
-        self.calm_since = calm.then_some(now);
+        // Frames that are late are on their way beyond the end of their fault.
+        self.calm_since = calm.then_some(now.max(self.late_until));
+    }
+    fn set_link_delay(&mut self, more: Duration) {
+        self.late_until = self.late_until.max(self.now() + self.link.delay_max);
+        self.link.delay_max = self.setup.link.delay_max + more;
     }
 
     /// What happens to the life of a node.
@@ -98,6 +103,7 @@ impl World {
             match self.station(n)?.start()? {
                 Start::Lives => {
                     self.paces.begins(&name);
+                    self.lives.begins(&name);
                     self.changed = true;
                     self.disturbed(now);
                     let rough = self.is_rough();
@@ -150,9 +156,7 @@ impl World {
             Fault::LinkLoss(ppm) => self.link.loss_per_million = ppm,
             Fault::LinkTwice(ppm) => self.link.twice_per_million = ppm,
             Fault::LinkShort(ppm) => self.link.short_per_million = ppm,
-            Fault::LinkDelay(ms) => {
-                self.link.delay_max = self.setup.link.delay_max + Duration::from_millis(u64::from(ms));
-            }
+            Fault::LinkDelay(ms) => self.set_link_delay(Duration::from_millis(u64::from(ms))),
             _ => {}
         }
         self.shared.links.set_default_path(self.link);
@@ -229,6 +233,7 @@ impl World {
         self.shared.links.heal_all();
         self.shared.sip.borrow_mut().heal();
         self.shared.sip.borrow_mut().set_path(self.setup.sip);
+        self.set_link_delay(Duration::ZERO);
         self.link = self.setup.link;
         self.apply(Fault::LinkLoss(0));
         self.apply(Fault::On);

@@ -271,6 +271,25 @@ fn the_rows_of_an_earlier_life_go_only_when_the_new_one_is_in_service_and_proven
     assert!(net.see("A").cluster.is_in_sync());
 }
 
+/// It has not taken them up, so nobody else would know its devices.
+#[test]
+fn the_rows_of_an_earlier_life_stay_when_the_new_one_is_stopped_before_it_is_in_sync() {
+    let mut net = Net::three(19);
+    net.put("A", 0..100, 1);
+    net.run(SEC);
+    net.kill("A");
+    net.run(2 * SEC);
+    net.cut("A", "C");
+    net.start("A", 2);
+    net.run(500 * MS);
+    assert!(!net.see("A").cluster.is_in_sync(), "it waits for C");
+    net.give(&name("A"), Input::State(crate::NodeState::Draining));
+    net.run(200 * MS);
+    net.kill("A");
+    net.run(SEC);
+    assert_eq!(net.see("B").cluster.page(&life("A", 1), 0, usize::MAX).rows.len(), 100);
+}
+
 #[test]
 fn dropped_orphans_come_back_when_the_owner_was_only_cut_off() {
     let mut net = Net::three(14);

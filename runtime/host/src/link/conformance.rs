@@ -389,7 +389,8 @@ fn a_simulated_hang_holds_frames_until_the_node_resumes() {
 #[test]
 fn a_simulated_link_in_a_bad_hour_repeats_and_shortens_frames_and_keeps_their_order() {
     let bad = |net: &SimNet| {
-        let path = super::simulated::Path { twice_per_million: 500_000, short_per_million: 500_000, ..Default::default() };
+        let path =
+            super::simulated::Path { twice_per_million: 500_000, short_per_million: 500_000, ..Default::default() };
         net.set_default_path(path);
     };
     let (mut twice, mut short) = (0, 0);
