@@ -124,7 +124,9 @@ fn single(arguments: &Arguments, seed: u64) -> Result<bool, String> {
     let outcome = one(arguments, seed)?;
     if arguments.output == Format::Json {
         let mut value = as_json(arguments, &outcome);
-        value["trace"] = json!(outcome.lines);
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("trace".to_owned(), json!(outcome.lines));
+        }
         println!("{value:#}");
     } else {
         outcome.lines.iter().for_each(|line| println!("{line}"));
@@ -213,7 +215,7 @@ impl Sum {
             );
             return;
         }
-        let broken: Vec<_> = self.findings.iter().filter_map(|f| f["seed"].as_u64()).collect();
+        let broken: Vec<_> = self.findings.iter().filter_map(|f| f.get("seed")?.as_u64()).collect();
         let verdict = if broken.is_empty() { "everything held".to_owned() } else { format!("BROKEN in {broken:?}") };
         println!(
             "{} runs, {} steps, {} packets, {} checks, {} hours of virtual time: {verdict}",

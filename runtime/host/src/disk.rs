@@ -206,7 +206,7 @@ impl MemoryDisk {
             Some(DiskFault::Full) => io::ErrorKind::StorageFull,
             Some(DiskFault::Torn) => {
                 inner.torn = inner.torn.wrapping_add(1);
-                if inner.torn % 2 == 0 {
+                if inner.torn.is_multiple_of(2) {
                     f(&mut inner.files);
                 }
                 io::ErrorKind::Interrupted

@@ -310,7 +310,7 @@ fn heartbeats_that_rows_overtake_are_no_reason_to_fetch_everything() {
     net.put("A", 0..500, 1);
     net.run(SEC);
     net.beat_delay = 350 * MS;
-    let before = net.see("B").cluster.counters().clone();
+    let before = *net.see("B").cluster.counters();
     for n in 0..300 {
         net.put("A", n..n + 1, 2);
         net.run(10 * MS);
@@ -330,7 +330,7 @@ fn a_row_that_takes_over_stays_although_its_owner_counts_as_down() {
     net.kill("A");
     net.cut_one_way("B", "C");
     net.run(2 * SEC);
-    assert_eq!(net.state("B", "C"), MemberState::Down);
+    assert_eq!(net.state("B", "C"), crate::MemberState::Down);
     net.put("C", 7..8, 2);
     net.run(50 * MS);
     let owners = |net: &Net| net.see("B").cluster.get(7).map(|f| f.owner.clone()).collect::<Vec<_>>();
