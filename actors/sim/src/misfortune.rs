@@ -295,7 +295,7 @@ mod tests {
             }
             kinds
         };
-        assert_eq!(kinds(3).len(), 29, "{:?}", kinds(3));
+        assert_eq!(kinds(3).len(), 30, "{:?}", kinds(3));
         assert!(!kinds(1).iter().any(|k| k.contains("Cut") || k == "Break"), "{:?}", kinds(1));
     }
 }
