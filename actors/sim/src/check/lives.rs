@@ -58,7 +58,7 @@ mod tests {
     fn a_life_that_was_replaced_is_found_when_it_comes_back() {
         let me = NodeName::new("CCM1").unwrap();
         let mut lives = Lives::default();
-        let mut up =
+        let up =
             |lives: &mut Lives, life: u64| lives.told(&me, "node_up", "heard", &format!("CCM2 is up (life {life})"));
         up(&mut lives, 7).unwrap();
         lives.told(&me, "node_down", "silent", "CCM2 is down: silent").unwrap();
