@@ -201,10 +201,11 @@ impl<R: Row> Cluster<R> {
         }
     }
 
-    /// An owner that is back, in service and proven needs the rows of its earlier lives no longer.
+    /// An owner that is back, has been in service and is proven needs the rows of its earlier lives no longer. One that is stopped while it
+    /// still joins has not taken them up.
     pub(crate) fn retire_earlier(&mut self, node: &NodeName) {
         let Some(life) = self.members.up_life_of(node) else { return };
-        let serves = self.members.peers.get(node).is_some_and(|peer| peer.node_state != NodeState::Joining);
+        let serves = self.members.peers.get(node).is_some_and(|peer| peer.served);
         if !serves || !self.tables.get_mut(&life).is_some_and(|copy| copy.complete) {
             return;
         }
@@ -334,8 +335,10 @@ impl<R: Row> Machine for Cluster<R> {
             }
             Input::OwnRows(rows) => self.own_rows(&rows),
             Input::Chunk { peer, ticket, rows, next } => self.chunk_read(now, &peer, ticket, &rows, next),
-            Input::Drop { key } => {
-                for (owner, change) in self.tables.drop_orphans(key) {
+            Input::Restore(saved) if !self.in_sync => self.saved = saved,
+            Input::Restore(_) => {}
+            Input::Drop { key, but } => {
+                for (owner, change) in self.tables.drop_orphans(key, but.as_ref()) {
                     self.say(Output::Changed { owner, changes: vec![change] });
                 }
             }
