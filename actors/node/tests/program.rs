@@ -11,6 +11,8 @@
 mod home;
 #[path = "program/processes.rs"]
 mod processes;
+#[path = "program/restart.rs"]
+mod restart;
 
 use home::{Home, wait_until};
 use serde_json::Value;

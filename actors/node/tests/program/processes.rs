@@ -12,11 +12,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tandem::quickstart::configuration;
 use tandem_loadtest::{Fleet, FleetConfig, Identity, PhoneGroup, PhoneSettings, Transport};
 
-const DEVICES: u32 = 80;
+pub(crate) const DEVICES: u32 = 80;
 const NODES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
 /// Pool, members, devices of the quick start's layout with 80 devices.
 const POOLS: [([usize; 3], u32); 4] = [([0, 1, 2], 10), ([0, 2, 1], 30), ([1, 0, 2], 10), ([1, 2, 0], 30)];
-const AT_HOME: [u64; 3] = [40, 40, 0];
+pub(crate) const AT_HOME: [u64; 3] = [40, 40, 0];
 
 /// A port that nobody uses, below those that the system gives to whoever asks for any.
 fn free_port() -> u16 {
@@ -29,7 +29,7 @@ fn free_port() -> u16 {
 }
 
 /// The quick start's cluster on ports of its own, whose phones go home soon; returns where the nodes are.
-fn write_configuration(home: &Home, devices: u32) -> Vec<SocketAddr> {
+pub(crate) fn write_configuration(home: &Home, devices: u32) -> Vec<SocketAddr> {
     let mut text = configuration(devices).replace("connection_monitor = \"10s\"", "connection_monitor = \"1s\"");
     let ports = NODES.map(|_| free_port());
     for port in ports {
@@ -41,7 +41,7 @@ fn write_configuration(home: &Home, devices: u32) -> Vec<SocketAddr> {
 }
 
 /// Phones that notice a dead connection at once and a silent one soon.
-fn phones(addresses: &[SocketAddr]) -> FleetConfig {
+pub(crate) fn phones(addresses: &[SocketAddr]) -> FleetConfig {
     let mut first = 1;
     let mut groups = Vec::new();
     for (members, count) in POOLS {
@@ -99,10 +99,7 @@ impl Up {
         pid
     }
     fn nodes(&self) -> BTreeMap<String, Value> {
-        let said = self.home.tandem(&["status", "-o", "json"]);
-        let status: Value = serde_json::from_str(&said.out()).unwrap_or_default();
-        let nodes = status.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
-        nodes.into_iter().filter_map(|n| Some((n.get("name")?.as_str()?.to_owned(), n))).collect()
+        status(&self.home)
     }
     fn until(&self, what: &str, holds: impl Fn(&BTreeMap<String, Value>) -> bool) {
         let mut seen = BTreeMap::new();
@@ -130,7 +127,15 @@ impl Up {
     }
 }
 
-fn served(nodes: &BTreeMap<String, Value>) -> [u64; 3] {
+/// The nodes by name, as `tandem status` tells them.
+pub(crate) fn status(home: &Home) -> BTreeMap<String, Value> {
+    let said = home.tandem(&["status", "-o", "json"]);
+    let status: Value = serde_json::from_str(&said.out()).unwrap_or_default();
+    let nodes = status.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+    nodes.into_iter().filter_map(|n| Some((n.get("name")?.as_str()?.to_owned(), n))).collect()
+}
+
+pub(crate) fn served(nodes: &BTreeMap<String, Value>) -> [u64; 3] {
     NODES.map(|n| nodes.get(n).and_then(|n| n.get("registrations")?.as_u64()).unwrap_or_default())
 }
 
