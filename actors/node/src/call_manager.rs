@@ -14,7 +14,7 @@ use saving::Saving;
 pub use sharing::Share;
 
 use crate::counts::Counts;
-use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk};
+use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
 use crate::directory::Directory;
 use crate::group_supervisor::GroupSupervisor;
 use crate::journal::{Fact, Journal};
@@ -80,6 +80,9 @@ pub struct CallManager {
     pub(crate) groups: Vec<Handle<GroupSupervisor>>,
     /// Peers that were too busy for a signal: they are told at the next tick.
     pub(crate) untold: BTreeSet<NodeName>,
+    /// When the copies were first complete, and whether to ask again with the next beat.
+    settled_at: Option<Time>,
+    settle_again: bool,
     /// The tables on disk.
     pub(crate) saving: Option<Saving>,
 }
@@ -117,6 +120,8 @@ impl CallManager {
             host: None,
             groups: Vec::new(),
             untold: BTreeSet::new(),
+            settled_at: None,
+            settle_again: false,
             saving,
         }
     }
@@ -234,6 +239,9 @@ impl Handler<Tick> for CallManager {
         }
         self.metrics.observe(&self.cluster);
         self.tell_again();
+        if std::mem::take(&mut self.settle_again) {
+            self.tell_host(Settle);
+        }
         self.save_step(now);
     }
 }
@@ -276,7 +284,14 @@ impl Handler<Settled> for CallManager {
     type Result = ();
     fn handle(&mut self, _: Settled, _: &mut Context<Self>) {
         // A node that is being stopped while it joins does not begin to serve.
-        if self.state == NodeState::Joining {
+        if self.state != NodeState::Joining {
+            return;
+        }
+        // A peer that was given up may have come to be heard since the copies were found complete (seed 998).
+        let since = *self.settled_at.get_or_insert(self.clock.now());
+        if self.cluster.divergent_peers() > 0 && self.clock.now() < since + self.cluster.settings().join_grace {
+            self.settle_again = true;
+        } else {
             self.enter(NodeState::InService);
         }
     }

@@ -37,8 +37,8 @@ pub(crate) struct Copy<R> {
     claim: Option<(u64, Digest)>,
     /// After a snapshot: proofs count from here on.
     settled_at: u64,
-    /// What had been applied at the last claim, and since which claim that has not changed.
-    applied_at_claim: (u64, Time),
+    /// The newest sequence known at the last claim, and since which claim that has not changed.
+    known_at_claim: (u64, Time),
     /// More was applied than the owner has ever written: only a new snapshot helps.
     impossible: bool,
     pub(crate) complete: bool,
@@ -89,7 +89,7 @@ impl<R: Row> Copy<R> {
             head: 0,
             claim: None,
             settled_at: 0,
-            applied_at_claim: (0, Time::ZERO),
+            known_at_claim: (0, Time::ZERO),
             impossible: false,
             complete: false,
             was_complete: false,
@@ -189,27 +189,27 @@ impl<R: Row> Copy<R> {
         self.groundless = true;
         let wrong = std::mem::replace(&mut self.impossible, false);
         self.applied = if wrong { start } else { self.applied.max(start) };
-        self.applied_at_claim = (0, Time::ZERO);
-        self.head = self.head.max(start);
+        self.head = if wrong { start } else { self.head.max(start) };
     }
 
     /// A heartbeat that left at `sent` on its owner's clock says: at `seq` my set has this digest. Returns whether the copy lacked rows at
     /// the heartbeat before this one. Call [`Copy::hear_clock`] first.
     pub(crate) fn claim(&mut self, now: Time, sent: Time, seq: u64, digest: Digest) -> bool {
         let behind = self.claim.is_some_and(|(before, _)| self.applied < before);
-        // The newest word counts, not the highest: a wrong one must not stand for ever.
         self.claim = Some((seq, digest));
-        self.head = self.applied.max(seq);
-        if self.applied_at_claim.0 != self.applied {
-            self.applied_at_claim = (self.applied, now);
+        let known = self.head.max(self.applied);
+        if self.known_at_claim.0 != known {
+            self.known_at_claim = (known, now);
         }
         // Heartbeats travel in a lane of their own, and rows may overtake several of them: only one that left after the rows had arrived
-        // proves that they were never written.
-        let arrived = signed(self.applied_at_claim.1 + LATE);
+        // proves that they were never written. Until then a copy that lacks some of them is not complete.
+        let arrived = signed(self.known_at_claim.1 + LATE);
         let later = self.clock.is_some_and(|clock| signed(sent).saturating_sub(clock.ahead) >= arrived);
         // The owner's clock may once have been told wrong; that must not hide it for ever.
-        let at_last = now >= self.applied_at_claim.1 + LATE_AT_LAST;
-        self.impossible |= self.applied > seq && (later || at_last);
+        let proven = later || now >= self.known_at_claim.1 + LATE_AT_LAST;
+        self.impossible |= self.applied > seq && proven;
+        // The newest word counts then, not the highest: a wrong one must not stand for ever.
+        self.head = if proven { self.applied.max(seq) } else { known.max(seq) };
         behind
     }
 
