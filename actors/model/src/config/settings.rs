@@ -89,6 +89,8 @@ pub struct Settings {
     pub dead_after: HumanDuration,
     /// State folder, unless `--state` or `$TANDEM_STATE` names one; the usual place when nobody does.
     pub state_dir: Option<PathBuf>,
+    /// Folder with the certificates of the link between hosts; `certificates` in the state folder unless given.
+    pub certificates: Option<PathBuf>,
     /// Where the process is controlled, on loopback; port 0 takes any free one. Of several processes the first node's has this port, and
     /// each further one the next.
     pub control: SocketAddr,
@@ -119,6 +121,7 @@ impl Default for Settings {
             suspect_after: HumanDuration(timings::SUSPECT_AFTER),
             dead_after: HumanDuration(timings::DEAD_AFTER),
             state_dir: None,
+            certificates: None,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             fault_injection: false,
         }
