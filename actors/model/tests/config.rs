@@ -238,6 +238,7 @@ fn links_between_hosts_are_for_all_nodes_or_none_and_reach_one_node_each() {
         ("quic/0.0.0.0:7447", "quic/127.0.0.2:7447", 6, "0.0.0.0 is not an address of one node"),
         ("quic/127.0.0.1:7447", "quic/127.0.0.1:7447", 10, "127.0.0.1:7447 is taken: node CCM1 listens there too"),
         ("quic/127.0.0.1:5060", "quic/127.0.0.2:7447", 6, "127.0.0.1:5060 is taken: SIP over UDP listens there"),
+        ("quic/127.0.0.1:7447", "quic/[::1]:7447", 10, "::1 cannot be used in a link"),
         ("quic/127.0.0.1:7447", "tls/127.0.0.2:7447", 10, "link: not a good value"),
     ] {
         let told = told(&linked(one, two));

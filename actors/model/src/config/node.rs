@@ -33,7 +33,7 @@ pub struct Node {
     /// Port of SIP over TCP; 0 takes any free one.
     #[serde(default = "sip_port")]
     pub sip_tcp: u16,
-    /// Where its peers on other hosts reach it: `"quic/ADDRESS:PORT"`. All nodes or none; without it the nodes are processes of one host, or
+    /// Where its peers on other hosts reach it: `"quic/ADDRESS:PORT"` (IPv4). All nodes or none; without it the nodes are processes of one host, or
     /// one process. Needs certificates (`tandem cluster certs`) and a Tandem that was built with the feature `zenoh`.
     #[serde(default)]
     pub link: Option<LinkAddress>,

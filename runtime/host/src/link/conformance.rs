@@ -6,12 +6,12 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_cluster::link::{DownWhy, Lane, Link, LinkEvent, Refused, Sink};
 
-/// How long what is on its way between threads may take to land.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Steps of a millisecond that what is on its way between threads may take to land.
+const PATIENCE_STEPS: usize = 20_000;
 
 /// A link under test: how to attach a node, and how to let everything that is on its way land.
 struct Bench {
@@ -165,9 +165,9 @@ impl Threads {
     fn settle(&self) {
         let marker = self.marker.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = |lane| Bytes::from([MARKER, &[lane as u8], marker.to_string().as_bytes()].concat());
-        let begun = Instant::now();
         let mut sent = false;
-        loop {
+        // Steps, not a moment: whoever is stopped on the way has not waited.
+        for left in (0..PATIENCE_STEPS).rev() {
             let there = self.there();
             let others = |watch: &Watch| -> BTreeMap<NodeName, Incarnation> {
                 let others = there.iter().filter(|(w, _)| w.life.node != watch.life.node);
@@ -189,7 +189,7 @@ impl Threads {
             if met && there.iter().all(|(watch, _)| heard(watch)) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "not settled: met {met}");
+            assert!(left > 0, "not settled: met {met}");
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -89,6 +89,11 @@ fn links(checker: &mut Checker<'_, '_, '_>, tables: &Tables) {
             let expected = "the address at which its peers reach the node".to_owned();
             checker.wrong(place, format!("{ip} is not an address of one node"), expected);
         }
+        if ip.is_ipv6() {
+            let expected =
+                "an IPv4 address: the engine of the link cannot check a certificate for an IPv6 address".to_owned();
+            checker.wrong(place, format!("{ip} cannot be used in a link"), expected);
+        }
         if link.0.port() == 0 {
             let expected =
                 "a port of its own, such as 7447: peers on other hosts could not know which one is free".to_owned();

@@ -262,3 +262,33 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_session_is_the_last_resort_and_rarer_each_time_it_does_not_help() {
+        let node = NodeName::new("C").unwrap();
+        let missed = [node.clone()];
+        let mut last_resort = LastResort::default();
+        let mut opened = Vec::new();
+        for second in 0..1_000 {
+            let now = Time::from_secs(second);
+            if last_resort.is_due(now, &missed) == Some(node.clone()) {
+                opened.push(second);
+            }
+        }
+        assert_eq!(opened, [10, 70, 190, 430, 910]);
+        // Who is back, or gone for everybody, is no reason any more; the next one begins anew, and never within a minute.
+        assert_eq!(last_resort.is_due(Time::from_secs(1_000), &[]), None);
+        let next = (1_001..2_000).find(|s| last_resort.is_due(Time::from_secs(*s), &missed).is_some());
+        assert_eq!(next, Some(1_011));
+        let mut flapping = LastResort::default();
+        let due = |f: &mut LastResort, s: u64, m: &[NodeName]| f.is_due(Time::from_secs(s), m).is_some();
+        assert!(!due(&mut flapping, 0, &missed) && due(&mut flapping, 10, &missed));
+        assert!(!due(&mut flapping, 11, &[]) && !due(&mut flapping, 12, &missed));
+        assert!(!due(&mut flapping, 30, &missed), "ten seconds, but a minute has not passed");
+        assert!(due(&mut flapping, 70, &missed));
+    }
+}
