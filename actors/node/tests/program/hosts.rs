@@ -92,7 +92,10 @@ fn hosts_form_one_cluster_that_outlives_a_host_and_its_certificates() {
     hosts.until_served("CCM3", AT_HOME);
 
     // New certificates for a host that runs: nobody takes it for dead.
-    hosts.home.tandem(&["cluster", "certs", "--config", "cluster.toml", "--out", "made", "--force", "--node", "CCM2"]).good();
+    hosts
+        .home
+        .tandem(&["cluster", "certs", "--config", "cluster.toml", "--out", "made", "--force", "--node", "CCM2"])
+        .good();
     copy(&hosts.home, "CCM2");
     wait_until(|| !hosts.told("CCM2", "link_certificates_replaced").is_empty(), || hosts.running["CCM2"].said());
     for host in NODES {
@@ -111,7 +114,11 @@ fn hosts_form_one_cluster_that_outlives_a_host_and_its_certificates() {
     for host in ["CCM2", "CCM3"] {
         let down = hosts.told(host, "node_down");
         let (noticed, text) = down.first().cloned().expect("it has noticed");
-        assert!(text.contains("CCM1 is down") && noticed < killed_at + 3_000, "{text} after {} ms", noticed - killed_at);
+        assert!(
+            text.contains("CCM1 is down") && noticed < killed_at + 3_000,
+            "{text} after {} ms",
+            noticed - killed_at
+        );
     }
     hosts.start("CCM1");
     hosts.until_served("CCM1", AT_HOME);
@@ -130,7 +137,10 @@ fn hosts_form_one_cluster_that_outlives_a_host_and_its_certificates() {
     hosts.running["CCM3"].signal("TERM");
     let (code, said) = hosts.running.remove("CCM3").expect("a process").end();
     assert_eq!(code, 0, "{said}");
-    wait_until(|| hosts.told("CCM1", "node_down").iter().any(|(at, text)| *at > ended_at && text.contains("CCM3")), String::new);
+    wait_until(
+        || hosts.told("CCM1", "node_down").iter().any(|(at, text)| *at > ended_at && text.contains("CCM3")),
+        String::new,
+    );
     fleet.begin_stop();
 }
 
@@ -171,7 +181,11 @@ fn certificates_are_private_and_never_overwritten_unasked() {
     // Without its key the authority makes nothing; with a new one both are trusted.
     std::fs::rename(home.folder("made/ca.key"), home.folder("away")).expect("moved");
     let refused = certs("--force");
-    assert!(refused.code() == 1 && refused.err().contains("only one of made/ca.pem and made/ca.key"), "{}", refused.err());
+    assert!(
+        refused.code() == 1 && refused.err().contains("only one of made/ca.pem and made/ca.key"),
+        "{}",
+        refused.err()
+    );
     assert!(read("CCM2.pem") == two);
     certs("--force --new-ca").good();
     let both = String::from_utf8(read("ca.pem")).expect("a text");
@@ -184,7 +198,11 @@ fn a_node_without_certificates_or_with_old_ones_does_not_start_and_says_so() {
     write_hosts(&home, 8);
     let run = || home.tandem(&["run", "--config", "cluster.toml", "--state", "CCM1", "--node", "CCM1"]);
     let none = run();
-    assert!(none.code() == 1 && none.err().contains("there is no") && none.err().contains("cluster certs"), "{}", none.err());
+    assert!(
+        none.code() == 1 && none.err().contains("there is no") && none.err().contains("cluster certs"),
+        "{}",
+        none.err()
+    );
     home.tandem(&["cluster", "certs", "--config", "cluster.toml", "--out", "made"]).good();
     copy(&home, "CCM1");
     std::fs::copy(home.folder("made/CCM2.key"), home.folder("CCM1/certificates/CCM1.key")).expect("a copy");

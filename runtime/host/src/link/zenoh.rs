@@ -33,7 +33,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tandem_base::{NodeLife, NodeName, metric};
-use tandem_cluster::link::{Lane, Link, LinkEvent, Refused, Sink};
+use tandem_cluster::link::{Lane, Link, Refused, Sink};
 use word::{Head, Hello, Id};
 
 /// How long the end of a node's former life, or the opening of a session, is waited for.
@@ -287,16 +287,16 @@ impl Shared {
     }
     fn bulk(&self, to: &NodeName, peer: Id, bytes: Vec<u8>) -> Result<(), Refused> {
         let mut bulk = lock(&self.bulk);
-        let known = bulk.get(to).filter(|(id, _)| *id == peer).map(|(_, way)| way.send(bytes.clone()));
-        match known {
-            Some(Err(Refused::NotConnected)) | None => {}
-            Some(done) => return done,
+        if !bulk.get(to).is_some_and(|(id, way)| *id == peer && way.runs()) {
+            let way = self.with_session(|s| s.bulk(&self.options, &self.me.node, to)).ok_or(Refused::Full)?;
+            let started = Bulk::start(&format!("{}-bulk", self.me.node), way).map_err(|_| Refused::Full)?;
+            bulk.insert(to.clone(), (peer, started));
         }
-        let way = self.with_session(|s| s.bulk(&self.options, &self.me.node, to)).ok_or(Refused::Full)?;
-        let started = Bulk::start(&format!("{}-bulk", self.me.node), way).map_err(|_| Refused::Full)?;
-        let done = started.send(bytes);
-        bulk.insert(to.clone(), (peer, started));
-        done
+        bulk.get(to).map_or(Err(Refused::Full), |(_, way)| way.send(bytes))
+    }
+    /// Snapshot threads of sessions that are over end.
+    fn end_bulk(&self, up: &[(NodeName, Id)]) {
+        lock(&self.bulk).retain(|node, (id, _)| up.iter().any(|(n, i)| n == node && i == id));
     }
 
     /// The end of this node's life on this link, for its node at once; its last words are said by the link's thread.

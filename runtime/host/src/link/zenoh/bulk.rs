@@ -39,10 +39,17 @@ impl Bulk {
                 }
             }
             // Nobody may wait for it.
+            drop(left);
             let _ = tell.send(());
         };
         std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
         Ok(Self { queue, waiting, over })
+    }
+
+    /// Whether its thread takes frames; not so once the session has been closed.
+    pub(super) fn runs(&self) -> bool {
+        // The thread has the other one.
+        Arc::strong_count(&self.waiting) > 1
     }
 
     /// # Errors

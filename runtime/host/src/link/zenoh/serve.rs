@@ -135,11 +135,13 @@ impl Server {
                 lock(&self.shared.peers).forgive(now);
             }
             last = now;
-            let tick = {
+            let (up, searching) = {
                 let mut peers = lock(&self.shared.peers);
                 self.shared.apply(&mut peers, |peers| peers.tick(now));
-                if peers.misses_some() { HELLO_SEARCHING } else { self.shared.options.dead_after / 5 }
+                (peers.all_up(), peers.misses_some())
             };
+            self.shared.end_bulk(&up);
+            let tick = if searching { HELLO_SEARCHING } else { self.shared.options.dead_after / 5 };
             if now >= self.next_hello {
                 self.hello(now);
                 self.next_hello = now + tick;

@@ -10,7 +10,7 @@ use ::zenoh::Wait;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::mpsc;
 use tandem_base::{Incarnation, UnixMillis};
-use tandem_cluster::link::DownWhy;
+use tandem_cluster::link::{DownWhy, LinkEvent};
 
 /// Steps that anything may take that is waited for. Not a moment: whoever is stopped on the way has not waited.
 const PATIENCE: usize = 4_000;
