@@ -188,6 +188,13 @@ impl Peers {
     /// A frame or a goodbye.
     pub(super) fn on_frame(&mut self, now: Time, from: &str, head: Head, body: impl FnOnce() -> Bytes) -> Outcome {
         let mut outcome = Outcome::default();
+        let next = |(node, peer): (&NodeName, &Peer)| {
+            let later = peer.up && peer.id.incarnation == head.from.incarnation && peer.id.session < head.from.session;
+            (later && node.as_str() == from).then(|| node.clone())
+        };
+        if let Some(node) = self.heard.iter().find_map(next) {
+            self.meet(now, &node, head.from, &mut outcome);
+        }
         let mine = head.to.is_none_or(|to| to == self.id);
         let Some((node, peer)) = self.heard.iter_mut().find(|(n, p)| n.as_str() == from && p.id == head.from) else {
             return outcome;

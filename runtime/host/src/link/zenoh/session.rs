@@ -24,10 +24,10 @@ use zenoh::{Config, Session, Wait};
 /// Batches of 64 KiB that may wait for a connection, in the lanes of rows and of snapshots.
 const QUEUE_BATCHES: usize = 16;
 const BULK_BATCHES: usize = 4;
-/// How long opening a connection may take before a fresh attempt is better.
-const OPEN_MS: u64 = 700;
 /// First and longest pause between two attempts to dial.
 const RETRY_MS: (u64, u64) = (100, 300);
+/// Shortest time that opening a connection may take: some round trips of a wide network.
+const OPEN_MIN: Duration = Duration::from_millis(250);
 /// Shortest lease of a connection; measured free of false alarms under full load.
 const LEASE_MIN: Duration = Duration::from_millis(500);
 
@@ -181,6 +181,9 @@ fn config(options: &ZenohOptions, me: &NodeName, credentials: &Credentials) -> R
     let greater = options.members.iter().filter(|(name, _)| *name > me).filter_map(|(_, at)| *at);
     let dial = greater.map(endpoint).collect::<Vec<_>>().join(",");
     let lease = (options.dead_after / 2).max(LEASE_MIN).as_millis();
+    // A packet that is lost at the beginning is sent again after a second: a fresh attempt is sooner, and a peer that opens a new session has to
+    // be back before it is taken for dead.
+    let open = (options.dead_after * 2 / 5).max(OPEN_MIN).as_millis();
     let close_after = options.dead_after.as_micros();
     let files = credentials.files();
     let secret = |bytes: &[u8]| STANDARD.encode(bytes);
@@ -198,7 +201,7 @@ fn config(options: &ZenohOptions, me: &NodeName, credentials: &Credentials) -> R
   scouting: {{ multicast: {{ enabled: false }}, gossip: {{ enabled: false }} }},
   open: {{ return_conditions: {{ connect_scouted: false, declares: false }} }},
   transport: {{
-    unicast: {{ open_timeout: {OPEN_MS}, accept_timeout: {OPEN_MS}, max_links: 1 }},
+    unicast: {{ open_timeout: {open}, accept_timeout: {open}, max_links: 1 }},
     link: {{ protocols: ["quic"],
       tls: {{ enable_mtls: true, verify_name_on_connect: true, close_link_on_expiration: true,
         root_ca_certificate_base64: "{ca}", listen_certificate_base64: "{certificate}", listen_private_key_base64: "{key}",

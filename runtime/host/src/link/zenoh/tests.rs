@@ -191,23 +191,23 @@ fn nodes_of_another_cluster_or_that_are_not_configured_are_not_heard_and_seen_in
 
 #[test]
 fn new_certificates_are_used_without_an_end_of_anybody() {
-    let cluster = Cluster::new("renewed", &["RENEWED", "S"]);
+    let cluster = Cluster::new("renewed", &["Q", "RENEWED"]);
     let (a, b) = (cluster.net(), cluster.net());
-    let (a, b) = (Node::start(&a, "RENEWED", 1).unwrap(), Node::start(&b, "S", 1).unwrap());
-    a.up("S", 1);
+    let (a, b) = (Node::start(&a, "RENEWED", 1).unwrap(), Node::start(&b, "Q", 1).unwrap());
+    a.up("Q", 1);
     b.up("RENEWED", 1);
-    reaches(&a, &b, "S");
+    reaches(&a, &b, "Q");
     // Half of new files is no reason to stop: the key does not belong to the certificate yet.
     let made = cluster.authority.issue("test", &name("RENEWED"), HERE, now(), YEAR / 2).unwrap();
     let put = |path: &Path, text: &str| RealDisk.write(path, text.as_bytes(), Access::Private).unwrap();
     put(&node_path(&cluster.folder.0, &name("RENEWED")), &made.certificate);
     let said = |kind: &str| lock(&cluster.told).iter().any(|n| n.kind == kind);
     until("the half is seen", || said("link_certificates_unusable"));
-    reaches(&a, &b, "S");
+    reaches(&a, &b, "Q");
     put(&node_key_path(&cluster.folder.0, &name("RENEWED")), &made.key);
     until("both are used", || said("link_certificates_replaced"));
     // Frames go both ways again, and nobody was told that anybody went or came.
-    reaches(&a, &b, "S");
+    reaches(&a, &b, "Q");
     reaches(&b, &a, "RENEWED");
     let line = format!("{}{{node=\"RENEWED\",certificate=\"node\"}} ", metric::LINK_CERTIFICATE.name);
     let shown = Exporter::install().unwrap().render();

@@ -119,6 +119,9 @@ fn another_session_of_the_same_life_is_no_event() {
     let mut peers = met(id(1, 1));
     let x = || Bytes::from_static(b"x");
     assert_eq!(peers.on_frame(at(9), "A", head(Lane::Ordinary, id(1, 1), 70, None), x).events.len(), 1);
+    let mut by_frame = met(id(1, 1));
+    let first = by_frame.on_frame(at(500), "A", head(Lane::Ordinary, id(1, 2), 1, None), x);
+    assert_eq!((first.events, first.hello_soon), (vec![message("A", "x")], true), "a frame says as much as a hello");
     let said = peers.on_hello(at(500), &name("A"), &hello(id(1, 2), &[]));
     assert_eq!((said.events, said.hello_soon), (vec![], true));
     assert_eq!(peers.up(&name("A")), Some(id(1, 2)));
