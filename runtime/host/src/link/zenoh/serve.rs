@@ -8,7 +8,7 @@ use super::{Notice, Shared, lock};
 use crate::certificates::{Credentials, Files};
 use crate::link::AttachError;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -228,14 +228,16 @@ impl Server {
                 peers.next_session();
                 self.shared.apply(&mut peers, |peers| peers.tick(self.shared.clock.now()));
             }
-            match self.open() {
+            // The engine lets go of the address a little later than it says; asking the system costs less than a session that fails.
+            let opened = UdpSocket::bind(self.address).map_err(Broken::from).and_then(|free| {
+                drop(free);
+                self.open()
+            });
+            match opened {
                 Ok(()) => break,
-                // The engine lets go of the address a little later than it says.
                 Err(e) if self.shared.clock.now().since(began) >= OPEN_WITHIN => {
-                    let text = format!(
-                        "{} cannot open its link at {}: {e}; it is tried again",
-                        self.shared.me.node, self.address
-                    );
+                    let text =
+                        format!("{} cannot open its link at {}: {e}; it is tried again", self.shared.me.node, self.address);
                     self.notice("link_failed", text);
                 }
                 Err(_) => {}
