@@ -55,6 +55,7 @@ enum Order {
     Schedule(Plan, Time),
     Incident(Cause, String, Vec<SocketAddr>, Time),
     Census(std::sync::mpsc::SyncSender<Vec<Option<SocketAddr>>>),
+    Broken(SocketAddr),
     Cut,
     Stop,
 }
@@ -156,6 +157,12 @@ impl FleetHandle {
         if let Some((_, until)) = record.dead.get_mut(&server) {
             *until = at;
         }
+    }
+
+    /// Every phone that `server` serves is told that nobody listens there, as an ICMP error would tell it. `false` as in
+    /// [`FleetHandle::set_busy`].
+    pub fn broken(&self, server: SocketAddr) -> bool {
+        self.orders.try_send(Order::Broken(server)).is_ok()
     }
 
     /// Power fails for all phones: they forget everything and tell nobody. A schedule switches them on again.
@@ -324,6 +331,7 @@ fn obey(core: &Shared, order: Order, now: Time) -> bool {
         Order::Incident(cause, node, servers, at) => core.incident(cause, &node, &servers, at),
         // Who asked may have given up.
         Order::Census(to) => drop(to.try_send(core.census())),
+        Order::Broken(server) => core.broken(server),
         Order::Cut => core.cut(now),
         Order::Stop => {
             core.begin_stop();

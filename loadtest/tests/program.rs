@@ -105,6 +105,17 @@ fn a_killed_node_s_devices_are_followed_to_the_next() {
 }
 
 #[test]
+fn devices_that_are_told_of_the_death_do_not_wait_for_their_next_refresh() {
+    let scene = Scene::new("notice", 100, Honesty::Honest);
+    let words = format!(
+        "failover --node A --at 300ms --warm-up 200ms --notice --jitter 100ms --keepalive 10m --heartbeat off --leave-dead {LATE}"
+    );
+    let (code, text, summary) = scene.run(&words);
+    assert_eq!((code, &summary["failovers"][0]["moved"]), (0, &100.into()), "{text}");
+    assert!(summary["failovers"][0]["outage_ms"]["max"].as_f64().is_some_and(|max| max < 60_000.0), "{text}");
+}
+
+#[test]
 fn a_command_of_the_user_may_kill_and_a_run_without_control_says_that_it_could_not_compare() {
     let scene = Scene::new("command", 20, Honesty::Honest);
     let mark = scene.folder.join("killed");

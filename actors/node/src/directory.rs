@@ -177,11 +177,15 @@ impl Directory {
     }
     /// What a name, digest user or number stands for.
     pub fn find(&self, text: &[u8]) -> Option<Alias> {
-        self.aliases.find(device_key_of_bytes(text))
+        self.find_alias(device_key_of_bytes(text))
+    }
+    /// The same for the key of such a text.
+    pub fn find_alias(&self, key: DeviceKey) -> Option<Alias> {
+        self.aliases.find(key)
     }
     /// The device of a row.
     pub fn find_key(&self, key: DeviceKey) -> Option<DeviceIndex> {
-        match self.aliases.find(key)? {
+        match self.find_alias(key)? {
             Alias::Device(device) => Some(device),
             Alias::Shared => None,
         }

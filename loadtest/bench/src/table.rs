@@ -179,7 +179,8 @@ fn others(results: &Results) -> Table {
         let mut add = |name: &str, figure: String| {
             table.add_row([format!("Tandem, overload: {name}"), figure]);
         };
-        add("peak, on a third of a core", format!("{:.0}/s", o.peak));
+        let [before, after] = o.peaks;
+        add("peak before and after, on a third of a core", format!("{before:.0}/s, {after:.0}/s"));
         add("offered", format!("{:.0}/s, {:.0} of them newcomers", o.offered, o.offered_newcomers));
         add("answered with 200 in 0.5 s", format!("{:.0}/s refreshes, {:.0}/s newcomers", o.refreshed, o.registered));
         add(

@@ -29,6 +29,9 @@ pub(super) const STREAM_QUEUE: usize = 32;
 /// Steps of phones in one turn at most, so that answers are read in between.
 const STEPS_PER_TURN: u64 = 64;
 
+/// Phones that are looked at in one turn when nobody listens any more where some of them are registered.
+const BROKEN_PER_TURN: usize = 256;
+
 /// Looks in which a large fleet is switched off, and the least phones of one of them.
 const STOP_LOOKS: usize = 400;
 const STOPS_PER_LOOK: usize = 50;
@@ -60,6 +63,8 @@ pub(super) struct Core {
     history_max: usize,
     /// Phones switched off again: those below this number.
     switched_off: u32,
+    /// CallManagers where nobody listens, and the first phone that has not been told.
+    broken: VecDeque<(SocketAddr, u32)>,
     stopping: bool,
 }
 
@@ -112,6 +117,7 @@ impl Core {
             history: VecDeque::new(),
             history_max: config.history,
             switched_off: 0,
+            broken: VecDeque::new(),
             stopping: false,
         };
         if !config.hold {
@@ -143,6 +149,11 @@ impl Core {
             }
         }
         self.arrivals.retain(|a| !a.is_over());
+        if !self.broken.is_empty() {
+            let now = clock.now();
+            self.tell_broken(now);
+            return now;
+        }
         let arrival = self.arrivals.iter().filter(|_| !self.stopping).map(Arrivals::due).min();
         self.timers.next().min(arrival.unwrap_or(Time::FAR)).min(self.delayed.next())
     }
@@ -178,6 +189,27 @@ impl Core {
     /// A node dies or returns.
     pub(super) fn incident(&mut self, cause: Cause, node: &str, servers: &[SocketAddr], now: Time) {
         self.watch.begin(cause, node, servers, now, &self.phones);
+    }
+
+    /// Whoever is registered at `server` learns in the next turns that nobody listens there.
+    pub(super) fn broken(&mut self, server: SocketAddr) {
+        self.broken.push_back((server, 0));
+    }
+
+    /// Tells some of those phones: all at once would hold up whatever else is due.
+    fn tell_broken(&mut self, now: Time) {
+        let Some(&(server, first)) = self.broken.front() else { return };
+        let end = slot(first).saturating_add(BROKEN_PER_TURN).min(self.phones.len());
+        for phone in first..u32::try_from(end).unwrap_or(u32::MAX) {
+            if self.phones.get(slot(phone)).is_some_and(|p| p.registered_at() == Some(server)) {
+                self.step(now, phone, PhoneInput::Broken { to: server });
+            }
+        }
+        if end == self.phones.len() {
+            self.broken.pop_front();
+        } else if let Some((_, next)) = self.broken.front_mut() {
+            *next = u32::try_from(end).unwrap_or(u32::MAX);
+        }
     }
 
     /// Where each phone believes to be registered.

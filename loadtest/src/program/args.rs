@@ -262,6 +262,10 @@ pub(super) struct Means {
     /// Bring back with this command instead of the control endpoint; {node} is the node's name
     #[arg(long, value_name = "COMMAND")]
     pub(super) return_with: Option<String>,
+    /// Phones of a killed node learn at once that nobody listens there, as by an ICMP error, and turn to the next one
+    /// within --jitter: how fast the others take them [default: over UDP they notice at their next refresh]
+    #[arg(long)]
+    pub(super) notice: bool,
 }
 
 /// `failover` and `failback`.

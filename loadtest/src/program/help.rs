@@ -62,7 +62,8 @@ follows every device that it served until it is registered elsewhere, and starts
 
 What to look at: 'outage' (from the kill to the registration elsewhere, per device), lost and duplicate devices (0), the
 refreshes of devices that were not affected ('survivors.p99'). Over UDP a device notices a death at its next refresh:
---keepalive bounds the outage. Over TCP it notices at once.
+--keepalive bounds the outage. Over TCP, or with --notice, it notices at once and waits --jitter: this shows how fast the
+others can take them.
 
 Example: tandem-loadtest failover --config examples/config/figure-6-2.toml --node CCM1 --at 10s --threshold 'outage.p99<12s' --threshold 'lost<=0'
          tandem-loadtest failover --config FILE --no-control --kill-with 'kill -9 123'";

@@ -326,6 +326,12 @@ impl Run {
         self.touched.insert(node);
         self.carry_out(node, "kill", shell).await?;
         self.dead.insert(node);
+        let told = self.setup.preset.means().is_some_and(|m| m.notice);
+        if let Some(address) = self.setup.addresses.get(node).filter(|_| told)
+            && !self.fleet.broken(*address)
+        {
+            self.complaints.push("the phones' thread took no more orders".into());
+        }
         Ok(())
     }
 

@@ -24,13 +24,9 @@ pub(crate) struct Feeds<'a> {
     block: usize,
     /// Where the next group starts.
     next: usize,
-    /// The last byte of the last block was a CR.
+    /// The last byte of the last block was a control byte other than LF.
     carry: u64,
-    /// The least byte so far of each place in a lane, line ends left out.
-    least: u8x16,
-    /// Bytes that are set where any lane so far had a DEL.
-    dels: u8x16,
-    /// Bits that are set where any block so far had a CR without its LF, or the other way round.
+    /// Bits that are set where any block so far had a control byte that no LF follows, or an LF that follows none.
     alone: u64,
 }
 
@@ -38,19 +34,7 @@ impl<'a> Feeds<'a> {
     /// From this offset on.
     #[inline]
     pub(crate) const fn from(bytes: &'a [u8], at: usize) -> Self {
-        Self {
-            bytes,
-            maps: [0; GROUP],
-            filled: 0,
-            taken: 0,
-            word: 0,
-            block: 0,
-            next: at,
-            carry: 0,
-            least: u8x16::MAX,
-            dels: u8x16::ZERO,
-            alone: 0,
-        }
+        Self { bytes, maps: [0; GROUP], filled: 0, taken: 0, word: 0, block: 0, next: at, carry: 0, alone: 0 }
     }
 
     /// The offset of the next one.
@@ -69,9 +53,10 @@ impl<'a> Feeds<'a> {
         Some(at)
     }
 
-    /// Whether any group so far had a byte below space that is not part of a CR LF (a tab too), or a DEL.
-    pub(crate) fn suspect(&self) -> bool {
-        self.alone != 0 || self.dels.any() || self.least.min(u8x16::splat(0x1f)).simd_eq(self.least).any()
+    /// Whether any group so far had a control byte (tabs and DEL too) in another place than right before an LF, or an LF without one.
+    /// That it is a CR which stands there is for whoever looks at line ends.
+    pub(crate) const fn suspect(&self) -> bool {
+        self.alone != 0
     }
 
     /// The next group; its last block is filled up with spaces where the message ends.
@@ -79,21 +64,19 @@ impl<'a> Feeds<'a> {
     fn fill(&mut self) -> Option<()> {
         let rest = self.bytes.get(self.next..).filter(|rest| !rest.is_empty())?;
         let (blocks, tail) = rest.as_chunks::<BLOCK>();
-        let (mut least, mut dels, mut alone, mut carry) = (self.least, self.dels, self.alone, self.carry);
+        let (mut alone, mut carry) = (self.alone, self.carry);
         let mut look = |map: &mut u64, block: &[u8; BLOCK]| {
-            let (mut feeds, mut returns) = (0, 0);
+            let (mut feeds, mut controls) = (0, 0);
             let (lanes, _) = block.as_chunks::<LANE>();
             for (number, lane) in lanes.iter().enumerate() {
                 let v = u8x16::new(*lane);
-                let is = |b: u8| v.simd_eq(u8x16::splat(b));
-                let (feed, back) = (is(b'\n'), is(b'\r'));
-                least = least.min(v | feed | back);
-                dels |= is(0x7f);
-                feeds |= u64::from(feed.to_bitmask()) << (number * LANE);
-                returns |= u64::from(back.to_bitmask()) << (number * LANE);
+                let control = v.min(u8x16::splat(0x1f)).simd_eq(v) | v.simd_eq(u8x16::splat(0x7f));
+                feeds |= u64::from(v.simd_eq(u8x16::splat(b'\n')).to_bitmask()) << (number * LANE);
+                controls |= u64::from(control.to_bitmask()) << (number * LANE);
             }
-            alone |= (returns << 1 | carry) ^ feeds;
-            carry = returns >> (BLOCK - 1);
+            let others = controls & !feeds;
+            alone |= (others << 1 | carry) ^ feeds;
+            carry = others >> (BLOCK - 1);
             *map = feeds;
         };
         self.filled = blocks.len().min(GROUP);
@@ -106,7 +89,7 @@ impl<'a> Feeds<'a> {
             look(map, &block);
             self.filled += 1;
         }
-        (self.least, self.dels, self.alone, self.carry) = (least, dels, alone, carry);
+        (self.alone, self.carry) = (alone, carry);
         self.next += BLOCK * self.filled;
         self.taken = 0;
         Some(())
@@ -140,10 +123,10 @@ mod tests {
             for b in 0..=u8::MAX {
                 let mut text = [b'x'; 151];
                 text[at] = b;
-                assert_eq!(all(&text).1, matches!(b, ..b' ' | 0x7f), "{b} at {at}");
-                let crlf = b == b'\r';
+                let control = matches!(b, ..b' ' | 0x7f);
+                assert_eq!(all(&text).1, control, "{b} at {at}");
                 text[at + 1] = b'\n';
-                assert_eq!(all(&text).1, !crlf, "{b} before LF at {at}");
+                assert_eq!(all(&text).1, !control || b == b'\n', "{b} before LF at {at}");
             }
         }
     }

@@ -177,7 +177,7 @@ pub(crate) fn scan(head: &mut Head, bytes: &[u8]) -> Option<RefusalReason> {
     head.headers = (feed + 1) as u16;
     let defect = if clean { None } else { Some(RefusalReason::LineEnd) };
     let rest = header_lines(head, bytes, feed + 1, &mut feeds);
-    head.suspect = feeds.suspect();
+    head.suspect |= feeds.suspect() || !clean;
     defect.or(rest)
 }
 
@@ -185,19 +185,20 @@ fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<
     let mut defect = None;
     loop {
         let Some(feed) = feeds.next() else { return defect.or(Some(RefusalReason::Truncated)) };
-        let (end, next) = match bytes.get(at..feed) {
-            // The end of the section.
-            Some([b'\r']) => {
+        // A usual line is followed by another or by the empty one, so by a byte at least.
+        let (text, next) = match bytes.get(at..feed + 2) {
+            Some([text @ .., b'\r', b'\n', behind]) if !text.is_empty() && !matches!(behind, b' ' | b'\t') => {
+                (text, feed + 1)
+            }
+            _ if matches!(bytes.get(at..feed), Some([b'\r'])) => {
                 head.body = (feed + 1) as u16;
                 return defect;
             }
-            Some([.., b'\r']) if !matches!(bytes.get(feed + 1), Some(b' ' | b'\t')) => (feed - 1, feed + 1),
             _ => match unusual_line(head, bytes, at, feed, feeds, &mut defect) {
-                Some(line) => (line.end, line.next),
+                Some(line) => (bytes.get(at..line.end).unwrap_or_default(), line.next),
                 None => return defect,
             },
         };
-        let text = bytes.get(at..end).unwrap_or_default();
         let found = match Header::at_line_start(text) {
             Some((header, behind)) => Some((Some(header), behind)),
             None => name(text).map(|(name, behind)| (Header::from_name(name), behind)),
@@ -206,8 +207,10 @@ fn header_lines(head: &mut Head, bytes: &[u8], mut at: usize, feeds: &mut Feeds<
             Some((Some(header), behind)) => {
                 let (from, to) = match text.get(behind..) {
                     // Nearly always one space in front and none behind.
-                    Some([b' ', first, .., last]) if *first > b' ' && *last > b' ' => (at + behind + 1, end),
-                    _ => value(bytes, at + behind, end),
+                    Some([b' ', first, .., last]) if *first > b' ' && *last > b' ' => {
+                        (at + behind + 1, at + text.len())
+                    }
+                    _ => value(bytes, at + behind, at + text.len()),
                 };
                 head.add(header, Span::new(from, to));
             }
@@ -248,6 +251,8 @@ fn unusual_line(
     if !clean {
         *defect = defect.or(Some(RefusalReason::LineEnd));
     }
+    // Whatever stands before the LF, nobody has looked at it.
+    head.suspect |= !clean;
     Some(Line { end: feed - usize::from(ends_well(feed)), next: feed + 1 })
 }
 

@@ -7,6 +7,7 @@ use crate::head::{self, Head, Kind, Line};
 use crate::header::{Header, Shape};
 use crate::headers::{Authorization, CSeq, Contact, NameAddr, Via, content_length};
 use crate::method::Method;
+use crate::reason::RefusalReason;
 use crate::status::Status;
 use crate::text::{List, decimal, unescaped};
 use core::fmt;
@@ -27,12 +28,24 @@ impl<'a> Message<'a> {
     /// Bytes that are no message. They carry what could be read, so that a 400 can often be sent.
     #[expect(clippy::result_large_err, reason = "both sides are the same plain copy on the stack")]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed<'a>> {
-        let mut message = Self { bytes, head: Head::EMPTY };
-        match head::scan(&mut message.head, bytes) {
-            None => Ok(message),
-            Some(reason) => Err(Malformed { reason, partial: message }),
+        let mut message = Self::EMPTY;
+        match message.parse_here(bytes) {
+            Ok(()) => Ok(message),
+            Err(reason) => Err(Malformed { reason, partial: message }),
         }
     }
+
+    /// Reads another message into this place, as [`Self::parse`] does: for whoever reads many, because an index is long to copy.
+    ///
+    /// # Errors
+    /// The first thing that was wrong; what could be read is here nevertheless.
+    pub fn parse_here(&mut self, bytes: &'a [u8]) -> Result<(), RefusalReason> {
+        *self = Self { bytes, head: Head::EMPTY };
+        head::scan(&mut self.head, bytes).map_or(Ok(()), Err)
+    }
+
+    /// No message yet: a place for one.
+    pub const EMPTY: Self = Self { bytes: &[], head: Head::EMPTY };
 
     /// The bytes it was read from.
     pub const fn bytes(&self) -> &'a [u8] {

@@ -30,7 +30,7 @@ pub fn response_with_phrase(
     let first = request.headers(Header::Via).next();
     let via = first.and_then(Via::read);
     let tagged = request.to().is_some_and(|to| to.tag.is_some());
-    w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(phrase).put(b"\r\n");
+    w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(phrase);
     from_request(w, request, via.as_ref(), (!tagged && status != Status::TRYING).then_some(to_tag), source);
 }
 
@@ -45,14 +45,14 @@ pub fn response_to(
 ) {
     let tag = (facts.to.tag.is_none() && status != Status::TRYING).then_some(to_tag);
     if status == Status::OK {
-        w.put(b"SIP/2.0 200 OK\r\n");
+        w.put(b"SIP/2.0 200 OK");
     } else {
-        w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(status.phrase()).put(b"\r\n");
+        w.put(b"SIP/2.0 ").number(u64::from(status.0)).put(b" ").text(status.phrase());
     }
     from_request(w, request, Some(&facts.via), tag, source);
 }
 
-/// What every response takes from its request.
+/// What every response takes from its request, behind a status line that has not ended yet.
 fn from_request(
     w: &mut Writer<'_>,
     request: &Message<'_>,
@@ -63,29 +63,28 @@ fn from_request(
     let plain = request.is_plain();
     let mut vias = request.lines(Header::Via);
     if let Some(top) = vias.next() {
-        w.put(b"Via: ");
+        w.put(b"\r\nVia: ");
         top_via(w, top, via, source, plain);
-        w.put(b"\r\n");
     }
     for via in vias {
-        w.line("Via", via);
+        w.put(b"\r\nVia: ").copied(via);
     }
     if let Some(from) = request.header(Header::From) {
-        w.put(b"From: ").value(from, plain).put(b"\r\n");
+        w.put(b"\r\nFrom: ").value(from, plain);
     }
     if let Some(to) = request.header(Header::To) {
-        w.put(b"To: ").value(to, plain);
+        w.put(b"\r\nTo: ").value(to, plain);
         if let Some(tag) = to_tag.filter(|t| !t.is_empty()) {
             w.put(b";tag=").put(tag);
         }
-        w.put(b"\r\n");
     }
     if let Some(call_id) = request.header(Header::CallId) {
-        w.put(b"Call-ID: ").value(call_id, plain).put(b"\r\n");
+        w.put(b"\r\nCall-ID: ").value(call_id, plain);
     }
     if let Some(cseq) = request.header(Header::CSeq) {
-        w.put(b"CSeq: ").value(cseq, plain).put(b"\r\n");
+        w.put(b"\r\nCSeq: ").value(cseq, plain);
     }
+    w.put(b"\r\n");
 }
 
 /// The whole response to a refused request, with Unsupported for a 420. `supported` is that of the policy which refused.

@@ -23,6 +23,12 @@ pub enum Host<'a> {
     V6(&'a [u8], Ipv6Addr),
 }
 
+impl Default for Host<'_> {
+    fn default() -> Self {
+        Self::Name(&[])
+    }
+}
+
 impl<'a> Host<'a> {
     /// `None` when the text cannot be a host. A bracketed text that is no IPv6 address but has only its characters (RFC 5118
     /// section 4.9) is a `Name`, so that a sender's mistake is echoed and not refused.

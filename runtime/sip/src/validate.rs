@@ -49,6 +49,9 @@ pub struct Policy<'p> {
     /// The request would be sent on: Max-Forwards 0 ends it with 483, and Proxy-Require counts. A registrar and whoever
     /// answers OPTIONS itself leave this off.
     pub forwards: bool,
+    /// A Request-URI that is known to mean the server itself (see [`Facts::for_the_server`]), so that it is not read again for
+    /// every phone that writes it.
+    pub own_uri: Option<&'p [u8]>,
 }
 
 /// Option tags that this layer's users support.
@@ -56,7 +59,7 @@ pub const SUPPORTED: &[&str] = &["path"];
 
 impl Default for Policy<'_> {
     fn default() -> Self {
-        Self { supported: SUPPORTED, forwards: false }
+        Self { supported: SUPPORTED, forwards: false, own_uri: None }
     }
 }
 
@@ -73,13 +76,12 @@ pub fn validate_request(message: &Message<'_>) -> Result<(), Refusal> {
 /// # Errors
 /// The response to send. For an ACK none may be sent: drop it.
 pub fn validate_request_with(message: &Message<'_>, policy: &Policy<'_>) -> Result<(), Refusal> {
-    read_request(message, policy)?;
+    read_request(&mut Facts::default(), message, policy)?;
     read_contacts(message).map(|_| ())
 }
 
-/// What the judge has read of a request that it found acceptable: whoever serves it needs not read it again. Small, because it is
-/// copied for each request.
-#[derive(Clone, Copy, Debug)]
+/// What the judge has read of a request that it found acceptable: whoever serves it needs not read it again.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
     /// The topmost Via.
     pub via: Via<'a>,
@@ -103,7 +105,7 @@ pub struct Contacts<'a> {
 }
 
 /// From or To.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Party<'a> {
     /// Its tag.
     pub tag: Option<&'a [u8]>,
@@ -113,13 +115,13 @@ pub struct Party<'a> {
     pub is_sip: bool,
 }
 
-/// Judges a request and hands out what it has read. Contacts are not looked at: a registrar reads them when it knows who asks (RFC 3261
-/// section 10.3, steps 3 and 6), see [`read_contacts`].
+/// Judges a request and writes down what it has read, in a place of the caller's: it is too long to be copied for each request. Contacts are
+/// not looked at: a registrar reads them when it knows who asks (RFC 3261 section 10.3, steps 3 and 6), see [`read_contacts`].
 ///
 /// # Errors
-/// The response to send. For an ACK none may be sent: drop it.
+/// The response to send; `facts` holds nothing of use then. For an ACK none may be sent: drop it.
 #[inline]
-pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Facts<'a>, Refusal> {
+pub fn read_request<'a>(facts: &mut Facts<'a>, message: &Message<'a>, policy: &Policy<'_>) -> Result<(), Refusal> {
     if !message.is_request() {
         return Err(RefusalReason::StartLine.into());
     }
@@ -129,12 +131,13 @@ pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Fa
     if message.head().sloppy_start {
         return Err(RefusalReason::StartLine.into());
     }
-    let Ends { via, from, to } = headers_of_both(message)?;
-    let cseq = cseq(message)?;
-    if cseq.method_name != message.method_name() {
+    headers_of_both(facts, message)?;
+    facts.cseq = cseq(message)?;
+    if facts.cseq.method_name != message.method_name() {
         return Err(Refusal::bad(RefusalReason::CSeqMethod, Header::CSeq));
     }
-    let for_the_server = request_uri(message)?.is_some_and(|uri| uri.user.is_none());
+    facts.for_the_server =
+        policy.own_uri == Some(message.request_uri()) || request_uri(message)?.is_some_and(|uri| uri.user.is_none());
     let hops = match message.header(Header::MaxForwards) {
         // Clients of RFC 2543 send none (RFC 4475 section 3.1.1.13 wants them served).
         None => None,
@@ -143,8 +146,7 @@ pub fn read_request<'a>(message: &Message<'a>, policy: &Policy<'_>) -> Result<Fa
     if policy.forwards && hops == Some(0) {
         return Err(Refusal::new(Status::TOO_MANY_HOPS, RefusalReason::TooManyHops));
     }
-    extensions(message, policy)?;
-    Ok(Facts { via, from, to, cseq, for_the_server })
+    extensions(message, policy)
 }
 
 /// Judges a response. Nobody is told about a refused response: it is dropped and counted.
@@ -161,19 +163,13 @@ pub fn validate_response(message: &Message<'_>) -> Result<(), Refusal> {
     if message.status().is_none() {
         return Err(RefusalReason::StatusCode.into());
     }
-    headers_of_both(message)?;
+    headers_of_both(&mut Facts::default(), message)?;
     cseq(message).map(|_| ())
 }
 
-/// What requests and responses have in common.
-struct Ends<'a> {
-    via: Via<'a>,
-    from: Party<'a>,
-    to: Party<'a>,
-}
-
+/// What requests and responses have in common: Via, From and To.
 #[inline]
-fn headers_of_both<'a>(message: &Message<'a>) -> Result<Ends<'a>, Refusal> {
+fn headers_of_both<'a>(facts: &mut Facts<'a>, message: &Message<'a>) -> Result<(), Refusal> {
     let mandatory = [
         (Header::Via, RefusalReason::MissingVia),
         (Header::From, RefusalReason::MissingFrom),
@@ -201,18 +197,19 @@ fn headers_of_both<'a>(message: &Message<'a>) -> Result<Ends<'a>, Refusal> {
     }
     let refusal = Refusal::bad(RefusalReason::Via, Header::Via);
     let mut vias = message.headers(Header::Via);
-    let via = vias.next().and_then(Via::read).ok_or(refusal)?;
+    facts.via = vias.next().and_then(Via::read).ok_or(refusal)?;
     if vias.any(|value| Via::read(value).is_none()) {
         return Err(refusal);
     }
     let (to_uri, to) = party(message, Header::To, RefusalReason::To, None)?;
     // A phone that registers itself writes the same address in both.
-    let (_, from) = party(message, Header::From, RefusalReason::From, Some((to_uri, &to)))?;
+    (_, facts.from) = party(message, Header::From, RefusalReason::From, Some((to_uri, &to)))?;
+    facts.to = to;
     let call_id = message.call_id();
     if call_id.is_empty() || call_id.iter().fold(false, |any, &b| any | (b <= b' ')) {
         return Err(Refusal::bad(RefusalReason::CallId, Header::CallId));
     }
-    Ok(Ends { via, from, to })
+    Ok(())
 }
 
 /// The headers that may stand once.

@@ -37,22 +37,37 @@ impl<'a> Authorization<'a> {
         if !scheme.eq_ignore_ascii_case(b"Digest") {
             return None;
         }
-        let mut fields = Fields::default();
+        let mut found = [None; Field::COUNT];
         let mut walk = AuthParams::new(rest);
-        while let Some((name, value)) = walk.next()? {
-            fields.take(name, value)?;
+        loop {
+            let item = walk.item();
+            let (field, behind) = match Field::at_start(item) {
+                Some((field, behind)) => (Some(field), behind),
+                None => match AuthParams::name(item)? {
+                    Some((name, behind)) => (Field::from_name(name), behind),
+                    None => break,
+                },
+            };
+            let value = walk.value(behind)?;
+            // A field that is there already: two readers could choose differently.
+            if let Some(place) = field.and_then(|field| found.get_mut(field as usize))
+                && place.replace(value).is_some()
+            {
+                return None;
+            }
         }
+        let [username, realm, nonce, uri, response, algorithm, cnonce, nc, qop, opaque] = found;
         Some(Self {
-            username: fields.username?,
-            realm: fields.realm?,
-            nonce: fields.nonce?,
-            uri: fields.uri?,
-            response: fields.response?,
-            algorithm: fields.algorithm,
-            cnonce: fields.cnonce,
-            nc: fields.nc,
-            qop: fields.qop,
-            opaque: fields.opaque,
+            username: username?,
+            realm: realm?,
+            nonce: nonce?,
+            uri: uri?,
+            response: response?,
+            algorithm,
+            cnonce,
+            nc,
+            qop,
+            opaque,
         })
     }
 
@@ -70,42 +85,62 @@ impl<'a> Authorization<'a> {
     }
 }
 
-#[derive(Default)]
-struct Fields<'a> {
-    username: Option<&'a [u8]>,
-    realm: Option<&'a [u8]>,
-    nonce: Option<&'a [u8]>,
-    uri: Option<&'a [u8]>,
-    response: Option<&'a [u8]>,
-    algorithm: Option<&'a [u8]>,
-    cnonce: Option<&'a [u8]>,
-    nc: Option<&'a [u8]>,
-    qop: Option<&'a [u8]>,
-    opaque: Option<&'a [u8]>,
+/// What credentials may say, in the order of [`Authorization`]'s fields.
+#[derive(Clone, Copy)]
+enum Field {
+    Username,
+    Realm,
+    Nonce,
+    Uri,
+    Response,
+    Algorithm,
+    Cnonce,
+    Nc,
+    Qop,
+    Opaque,
 }
 
-impl<'a> Fields<'a> {
-    /// `None` when the field is there already: two readers could choose differently.
-    fn take(&mut self, name: &[u8], value: &'a [u8]) -> Option<()> {
-        let is = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
-        let place = match name.len() {
-            2 if is("nc") => &mut self.nc,
-            3 if is("uri") => &mut self.uri,
-            3 if is("qop") => &mut self.qop,
-            5 if is("realm") => &mut self.realm,
-            5 if is("nonce") => &mut self.nonce,
-            6 if is("cnonce") => &mut self.cnonce,
-            6 if is("opaque") => &mut self.opaque,
-            8 if is("username") => &mut self.username,
-            8 if is("response") => &mut self.response,
-            9 if is("algorithm") => &mut self.algorithm,
-            _ => return Some(()),
-        };
-        if place.is_some() {
-            return None;
+impl Field {
+    const COUNT: usize = 10;
+
+    /// A name in any case.
+    fn from_name(name: &[u8]) -> Option<Self> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        Some(match name.len() {
+            2 if is("nc") => Self::Nc,
+            3 if is("uri") => Self::Uri,
+            3 if is("qop") => Self::Qop,
+            5 if is("realm") => Self::Realm,
+            5 if is("nonce") => Self::Nonce,
+            6 if is("cnonce") => Self::Cnonce,
+            6 if is("opaque") => Self::Opaque,
+            8 if is("username") => Self::Username,
+            8 if is("response") => Self::Response,
+            9 if is("algorithm") => Self::Algorithm,
+            _ => return None,
+        })
+    }
+
+    /// The usual spelling, with its `=`, and what is behind it: a comparison or two instead of a walk. Whatever it does not know it
+    /// leaves to [`AuthParams::name`].
+    #[inline]
+    fn at_start(text: &[u8]) -> Option<(Self, &[u8])> {
+        macro_rules! first {
+            ($($name:literal $id:ident),+) => {{
+                $(if let Some(behind) = text.strip_prefix($name) { return Some((Self::$id, behind)); })+
+                None
+            }};
         }
-        *place = Some(value);
-        Some(())
+        match text.first()? {
+            b'u' => first!(b"username=" Username, b"uri=" Uri),
+            b'r' => first!(b"realm=" Realm, b"response=" Response),
+            b'n' => first!(b"nonce=" Nonce, b"nc=" Nc),
+            b'a' => first!(b"algorithm=" Algorithm),
+            b'c' => first!(b"cnonce=" Cnonce),
+            b'q' => first!(b"qop=" Qop),
+            b'o' => first!(b"opaque=" Opaque),
+            _ => None,
+        }
     }
 }
 
@@ -125,36 +160,47 @@ impl<'a> AuthParams<'a> {
         self.rest
     }
 
-    /// `None`: text that is no parameter. `Some(None)`: the end.
-    #[inline]
+    /// The next parameter. `None`: text that is no parameter. `Some(None)`: the end.
     pub(super) fn next(&mut self) -> Option<Option<(&'a [u8], &'a [u8])>> {
-        let mut rest = self.rest;
+        let item = self.item();
+        let Some((name, behind)) = Self::name(item)? else { return Some(None) };
+        Some(Some((name, self.value(behind)?)))
+    }
+
+    /// Goes to the next item and returns all from there on.
+    #[inline]
+    fn item(&mut self) -> &'a [u8] {
         // Empty list items are legal in an HTTP list, and a comma separates from the one before.
-        while let [b, behind @ ..] = rest
+        while let [b, behind @ ..] = self.rest
             && (*b == b',' || is_lws(*b))
         {
-            rest = behind;
+            self.rest = behind;
         }
-        self.rest = rest;
-        if rest.is_empty() {
-            return Some(None);
+        self.rest
+    }
+
+    /// The name at the start of an item, and what is behind its `=`. `None`: text that is no parameter. `Some(None)`: the end.
+    fn name(item: &[u8]) -> Option<Option<(&[u8], &[u8])>> {
+        let (name, behind) = split_token(item);
+        match trim_start(behind) {
+            _ if item.is_empty() => Some(None),
+            _ if name.is_empty() => None,
+            [b'=', value @ ..] => Some(Some((name, value))),
+            // A token without `=`: the next challenge begins.
+            _ => Some(None),
         }
-        let (name, behind) = split_token(rest);
-        let value = match behind {
-            [b'=', value @ ..] => value,
-            _ => match trim_start(behind) {
-                [b'=', value @ ..] => value,
-                // A token without `=`: the next challenge begins.
-                _ => return (!name.is_empty()).then_some(None),
-            },
-        };
+    }
+
+    /// The value at the start of a text; the walk goes on behind it. `None` when there is something else between it and the next comma.
+    #[inline]
+    fn value(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
         // The rules for one value are those of header parameters, which begin with a semicolon; only the value is read here.
-        let (value, behind) = Params::value(trim_start(value))?;
-        if name.is_empty() || !matches!(behind, [] | [b',', ..]) && !matches!(trim_start(behind), [] | [b',', ..]) {
+        let (value, behind) = Params::value(trim_start(text))?;
+        if !matches!(behind, [] | [b',', ..]) && !matches!(trim_start(behind), [] | [b',', ..]) {
             return None;
         }
         self.rest = behind;
-        Some(Some((name, value)))
+        Some(value)
     }
 }
 
@@ -173,6 +219,15 @@ mod tests {
         assert_eq!((a.algorithm, a.qop), (Some(&b"MD5"[..]), Some(&b"auth"[..])));
         assert_eq!((a.cnonce, a.nc, a.opaque), (Some(&b"c"[..]), Some(&b"000000ff"[..]), Some(&b""[..])));
         assert_eq!(a.credentials().nonce, b"n=");
+    }
+
+    #[test]
+    fn a_name_may_be_written_in_any_case_and_with_space_behind_it() {
+        let odd = FULL.replace("username=", "UserName = ").replace("nc=", "NC=").replace("uri=", "uri\t=");
+        let a = Authorization::read(odd.as_bytes()).unwrap();
+        assert_eq!((a.username, a.nc, a.uri), (&b"u\\\"1"[..], Some(&b"000000ff"[..]), &b"sip:x;y"[..]));
+        let twice = [FULL, ", NONCE=\"n=\""].concat();
+        assert!(Authorization::read(twice.as_bytes()).is_none());
     }
 
     #[test]

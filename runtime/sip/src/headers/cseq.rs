@@ -7,7 +7,7 @@ use crate::text::{is_lws, split_number, split_token, trim_start};
 pub const MAX: u32 = 0x7fff_ffff;
 
 /// `4711 REGISTER`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CSeq<'a> {
     /// At most [`MAX`].
     pub number: u32,

@@ -38,6 +38,15 @@ impl<'a> NameAddr<'a> {
         let mut tag = None;
         let mut walk = params;
         loop {
+            // As nearly all phones write it.
+            if let Some(text) = walk.rest().strip_prefix(b";tag=")
+                && let Some((value, behind @ ([] | [b';', ..]))) = Params::value(text)
+            {
+                tag = tag.or(Some(value));
+                each(Param { name: b"tag", value: Some(value) });
+                walk = Params::new(behind);
+                continue;
+            }
             match walk.step() {
                 Ok(Some(p)) => {
                     if p.name.len() == 3 && tag.is_none() && p.is("tag") {

@@ -6,9 +6,10 @@ use crate::uri::{Host, host_port, split_host_port};
 use core::fmt;
 
 /// The transport a Via or a URI names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the variants are the transports' names")]
 pub enum Transport {
+    #[default]
     Udp,
     Tcp,
     Tls,
@@ -73,9 +74,10 @@ impl fmt::Display for Transport {
 }
 
 /// The `rport` parameter (RFC 3581).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rport {
     /// Not there.
+    #[default]
     Absent,
     /// There without a value: the sender asks for its port.
     Asked,
@@ -84,7 +86,7 @@ pub enum Rport {
 }
 
 /// One Via value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Via<'a> {
     /// The value as written, up to the next comma.
     pub raw: &'a [u8],
@@ -156,6 +158,19 @@ impl<'a> Via<'a> {
     fn read_params(&mut self) -> Option<()> {
         let mut walk = self.params;
         loop {
+            // As nearly all phones write these two.
+            if let Some(behind @ ([] | [b';', ..])) = walk.rest().strip_prefix(b";rport") {
+                self.asked(behind);
+                walk = Params::new(behind);
+                continue;
+            }
+            if let Some(text) = walk.rest().strip_prefix(b";branch=")
+                && let Some((branch, behind @ ([] | [b';', ..]))) = Params::value(text)
+            {
+                self.branch = Some(branch);
+                walk = Params::new(behind);
+                continue;
+            }
             let param = match walk.step() {
                 Ok(Some(param)) => param,
                 Ok(None) => return Some(()),
@@ -163,22 +178,25 @@ impl<'a> Via<'a> {
             };
             match param.name.len() {
                 3 if param.is("ttl") => self.ttl = decimal(param.text()).and_then(|n| u8::try_from(n).ok()),
-                5 if param.is("rport") => {
-                    self.rport = match param.value {
-                        None => {
-                            self.asked_at = self.raw.len().saturating_sub(walk.rest().len());
-                            Rport::Asked
-                        }
-                        Some(b"") => Rport::Asked,
-                        Some(digits) => Rport::Port(decimal(digits).and_then(|n| u16::try_from(n).ok())?),
-                    };
-                }
+                5 if param.is("rport") => match param.value {
+                    None => self.asked(walk.rest()),
+                    Some(b"") => self.rport = Rport::Asked,
+                    Some(digits) => {
+                        self.rport = Rport::Port(decimal(digits).and_then(|n| u16::try_from(n).ok())?);
+                    }
+                },
                 5 if param.is("maddr") => self.maddr = param.value,
                 6 if param.is("branch") => self.branch = param.value,
                 8 if param.is("received") => self.received = param.value,
                 _ => {}
             }
         }
+    }
+
+    /// An `rport` without a value, with this behind it.
+    fn asked(&mut self, behind: &[u8]) {
+        self.asked_at = self.raw.len().saturating_sub(behind.len());
+        self.rport = Rport::Asked;
     }
 
     /// What names a transaction.

@@ -164,6 +164,26 @@ fn what_goes_on_must_have_hops_left_and_known_proxy_requirements() {
 }
 
 #[test]
+fn a_known_uri_means_the_server_and_an_unknown_one_is_read() {
+    let known = |own_uri, text: &str| {
+        let (mut facts, text) = (Facts::default(), text.to_owned());
+        let policy = Policy { own_uri, ..Policy::default() };
+        read_request(&mut facts, &Message::parse(text.as_bytes()).unwrap(), &policy).map_err(|r| r.reason)?;
+        Ok(facts.for_the_server)
+    };
+    for own_uri in [None, Some(&b"sip:h"[..]), Some(b"sip:other"), Some(b"")] {
+        assert_eq!(known(own_uri, GOOD), Ok(true));
+        assert_eq!(known(own_uri, &GOOD.replace("sip:h SIP", "sip:u@h SIP")), Ok(false));
+        assert_eq!(known(own_uri, &GOOD.replace("sip:h SIP", "sip: SIP")), Err(RefusalReason::RequestUri));
+    }
+    assert_eq!(
+        known(None, &GOOD.replace("sip:h SIP", " SIP")),
+        Err(RefusalReason::RequestUri),
+        "no URI is not a known one"
+    );
+}
+
+#[test]
 fn a_response_is_no_request_and_is_judged_by_itself() {
     let answer = GOOD.replace("REGISTER sip:h SIP/2.0", "SIP/2.0 200 OK");
     let message = Message::parse(answer.as_bytes()).unwrap();

@@ -20,10 +20,11 @@ use bytes::Bytes;
 use gate::{Claimant, Gate, Presented};
 use std::cell::OnceCell;
 use std::net::SocketAddr;
-use tandem_base::Time;
+use tandem_base::{DeviceKey, Time};
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_host::random::Random;
 use tandem_model::config;
+use tandem_model::row::device_key_of_bytes;
 use tandem_sip::digest::{Algorithm, Asker, Challenges, LastRequest};
 use tandem_sip::nonce::NonceKey;
 use tandem_sip::transaction::server::Seen;
@@ -44,6 +45,8 @@ const SCRATCH: usize = 16 * 1024;
 const CALL_ID_SEED: u64 = 0x7461_6e64_656d_0003;
 /// Messages that wait for the next turn; beyond it they are lost, as datagrams are.
 const PENDING_MAX: usize = 65_536;
+/// Longest Request-URI that is kept.
+const OWN_URI_MAX: usize = 128;
 /// Messages that are read before the first of them is served.
 const READ_AHEAD: usize = 8;
 
@@ -74,6 +77,8 @@ pub struct Edge {
     used: used::Used,
     last_request: LastRequest,
     challenges: Challenges,
+    /// The Request-URI of the last request for this server itself: nearly all phones write the same.
+    own_uri: Vec<u8>,
     addresses: Addresses,
     tag_seed: u64,
     salt: u32,
@@ -107,6 +112,7 @@ impl Edge {
             used: used::Used::default(),
             last_request: LastRequest::default(),
             challenges: Challenges::new(Asker::Server, &algorithms, realm),
+            own_uri: Vec::new(),
             addresses,
             tag_seed: random.next_u64(),
             // Another life of this node may have issued nonces in this very second.
@@ -142,6 +148,13 @@ impl Edge {
     fn key(&self, message: &Message<'_>, facts: &Facts<'_>) -> TransactionKey {
         let modern = self.keyer.server(&facts.via.top(), message.method_name());
         modern.unwrap_or_else(|| self.keyer.legacy(&read::legacy(message, facts), message.method_name()))
+    }
+    /// Keeps a Request-URI that means this server.
+    fn keep_own_uri(&mut self, uri: &[u8]) {
+        if self.own_uri != uri && uri.len() <= OWN_URI_MAX {
+            self.own_uri.clear();
+            self.own_uri.extend_from_slice(uri);
+        }
     }
     /// The wall clock stands at this second.
     pub(crate) fn begin_second(&mut self, unix: u32) {
@@ -181,24 +194,30 @@ impl Request<'_, '_> {
 
 /// A request that was read and found acceptable, before anybody looked who sent it. Filled in where it stands: it is too large to be handed
 /// about for each request.
-#[derive(Default)]
 struct Heard<'a> {
-    message: Option<Message<'a>>,
-    /// Only what is to be served has them.
-    facts: Option<Facts<'a>>,
+    message: Message<'a>,
+    facts: Facts<'a>,
+    /// Whose it is, when it is to be served.
     peer: Option<Peer>,
 }
 
 impl<'a> Heard<'a> {
+    fn place() -> Self {
+        Self { message: Message::EMPTY, facts: Facts::default(), peer: None }
+    }
     /// What is to be served.
     fn request(&self) -> Option<(&Message<'a>, &Facts<'a>, Peer)> {
-        Some((self.message.as_ref()?, self.facts.as_ref()?, self.peer?))
+        Some((&self.message, &self.facts, self.peer?))
     }
-    /// What the name in the address of record stands for.
-    fn named(&self, directory: &Directory) -> Option<Alias> {
+    /// The key of the name in the address of record. Nobody needs it of a request without credentials where the gate asks for them: it
+    /// is challenged, whatever name is in it, so nothing of that device is looked up.
+    fn key(&self, directory: &Directory) -> Option<DeviceKey> {
         let (message, facts, _) = self.request()?;
+        if directory.settings.digest && message.header(Header::Authorization).is_none() {
+            return None;
+        }
         let mut room = [0; 128];
-        directory.find(read::aor(message, facts, &mut room))
+        Some(device_key_of_bytes(read::aor(message, facts, &mut room)))
     }
 }
 
@@ -212,19 +231,20 @@ impl DeviceHost {
         out: &mut Outbox,
     ) {
         let mut messages = messages.fuse();
-        let mut heard: [Heard<'a>; READ_AHEAD] = Default::default();
+        let mut heard: [Heard<'a>; READ_AHEAD] = std::array::from_fn(|_| Heard::place());
         loop {
             let mut came = 0;
             for (place, (bytes, peer)) in heard.iter_mut().zip(messages.by_ref()) {
-                place.peer = Some(peer);
-                self.hear(now, bytes, peer, place, out);
+                place.peer = self.hear(now, bytes, peer, place, out).then_some(peer);
                 came += 1;
             }
             let heard = heard.get(..came).unwrap_or_default();
-            let mut named = [None; READ_AHEAD];
-            for (named, heard) in named.iter_mut().zip(heard) {
-                *named = heard.named(&self.directory);
+            // All keys, then all look-ups: these wait for memory together.
+            let mut keys = [None; READ_AHEAD];
+            for (key, heard) in keys.iter_mut().zip(heard) {
+                *key = heard.key(&self.directory);
             }
+            let named = keys.map(|key| key.and_then(|key| self.directory.find_alias(key)));
             if came > 1 {
                 self.read_ahead(&named);
             }
@@ -239,35 +259,44 @@ impl DeviceHost {
         }
     }
 
-    /// Reads a message into its place. What is no acceptable request is dealt with at once and leaves no facts there.
-    fn hear<'a>(&mut self, now: Time, bytes: &'a [u8], peer: Peer, place: &mut Heard<'a>, out: &mut Outbox) {
-        place.facts = None;
+    /// Reads a message into its place and says whether it is to be served. What is no acceptable request is dealt with at once.
+    fn hear<'a>(&mut self, now: Time, bytes: &'a [u8], peer: Peer, place: &mut Heard<'a>, out: &mut Outbox) -> bool {
         let bytes = match datagram(bytes) {
             Datagram::Message(bytes) => bytes,
-            Datagram::KeepAlive => return,
-            Datagram::Foreign => return self.metrics.unreadable("foreign"),
-        };
-        let message = match Message::parse(bytes) {
-            Ok(message) => place.message.insert(message),
-            Err(malformed) => {
-                self.metrics.unreadable(malformed.reason.as_str());
-                if malformed.is_answerable() {
-                    self.refuse(&malformed.partial, peer, &malformed.reason.into(), out);
-                }
-                return;
+            Datagram::KeepAlive => return false,
+            Datagram::Foreign => {
+                self.metrics.unreadable("foreign");
+                return false;
             }
         };
+        let Heard { message, facts, .. } = place;
+        if let Err(reason) = message.parse_here(bytes) {
+            self.metrics.unreadable(reason.as_str());
+            if message.is_answerable() {
+                self.refuse(message, peer, &reason.into(), out);
+            }
+            return false;
+        }
         if message.status().is_some() {
-            return self.response(now, message, bytes);
+            self.response(now, message, bytes);
+            return false;
         }
         self.metrics.requested(message.method() as usize, matches!(peer.flow, Flow::Stream(_)));
-        let policy = Policy { supported: SUPPORTED, forwards: false };
+        let own_uri = Some(&self.edge.own_uri[..]).filter(|uri| !uri.is_empty());
+        let policy = Policy { supported: SUPPORTED, forwards: false, own_uri };
         // A registrar reads contacts when it knows who asks (RFC 3261 section 10.3).
         let contacts = if message.method() == Method::Register { Ok(()) } else { read_contacts(message).map(drop) };
-        match (read_request(message, &policy), contacts) {
-            (Ok(_), Ok(())) if message.method() == Method::Ack => {}
-            (Ok(facts), Ok(())) => place.facts = Some(facts),
-            (Err(refusal), _) | (_, Err(refusal)) => self.unacceptable(message, peer, &refusal, out),
+        match read_request(facts, message, &policy).and(contacts) {
+            Ok(()) => {
+                if facts.for_the_server {
+                    self.edge.keep_own_uri(message.request_uri());
+                }
+                message.method() != Method::Ack
+            }
+            Err(refusal) => {
+                self.unacceptable(message, peer, &refusal, out);
+                false
+            }
         }
     }
 
