@@ -286,7 +286,7 @@ fn a_burst_is_never_waited_for_and_what_arrives_is_in_order() {
     let mut last = None;
     loop {
         let LinkEvent::Message { bytes, .. } = b.next() else { panic!("only messages") };
-        if bytes == &b"end"[..] {
+        if *bytes == b"end"[..] {
             break;
         }
         let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
