@@ -195,12 +195,10 @@ fn headers_of_both<'a>(facts: &mut Facts<'a>, message: &Message<'a>) -> Result<(
             return Err(Refusal::bad(RefusalReason::ContentLength, Header::ContentLength));
         }
     }
-    let refusal = Refusal::bad(RefusalReason::Via, Header::Via);
-    let mut vias = message.headers(Header::Via);
-    facts.via = vias.next().and_then(Via::read).ok_or(refusal)?;
-    if vias.any(|value| Via::read(value).is_none()) {
-        return Err(refusal);
-    }
+    facts.via = match only(message, Header::Via).and_then(Via::read) {
+        Some(via) => via,
+        None => several_vias(message)?,
+    };
     let (to_uri, to) = party(message, Header::To, RefusalReason::To, None)?;
     // A phone that registers itself writes the same address in both.
     (_, facts.from) = party(message, Header::From, RefusalReason::From, Some((to_uri, &to)))?;
@@ -210,6 +208,24 @@ fn headers_of_both<'a>(facts: &mut Facts<'a>, message: &Message<'a>) -> Result<(
         return Err(Refusal::bad(RefusalReason::CallId, Header::CallId));
     }
     Ok(())
+}
+
+/// The one line of a header. Nearly always it holds one value, which can be read without looking for commas: a line of several is no
+/// value, as each reader here refuses a comma behind one.
+fn only<'a>(message: &Message<'a>, header: Header) -> Option<&'a [u8]> {
+    message.header(header).filter(|_| !message.is_repeated(header))
+}
+
+/// The topmost of them; all must be readable.
+#[cold]
+fn several_vias<'a>(message: &Message<'a>) -> Result<Via<'a>, Refusal> {
+    let refusal = Refusal::bad(RefusalReason::Via, Header::Via);
+    let mut vias = message.headers(Header::Via);
+    let via = vias.next().and_then(Via::read).ok_or(refusal)?;
+    if vias.any(|value| Via::read(value).is_none()) {
+        return Err(refusal);
+    }
+    Ok(via)
 }
 
 /// The headers that may stand once.
@@ -273,25 +289,31 @@ fn request_uri<'a>(message: &Message<'a>) -> Result<Option<SipUri<'a>>, Refusal>
     }
 }
 
+/// `*`, or an address that is what it says it is.
+fn read_contact(value: &[u8]) -> Option<Contact<'_>> {
+    Contact::read(value).filter(|contact| contact.binding().is_none_or(|b| b.sip_uri().is_some() || !is_sip(b.uri())))
+}
+
 /// Judges the contacts of a request.
 ///
 /// # Errors
 /// The response to send.
 pub fn read_contacts<'a>(message: &Message<'a>) -> Result<Contacts<'a>, Refusal> {
     let (mut first, mut stars, mut addresses) = (None, 0u32, 0u32);
-    for value in message.headers(Header::Contact) {
-        let contact = match Contact::read(value) {
-            Some(contact @ Contact::Star) => {
-                stars += 1;
-                contact
-            }
-            Some(contact @ Contact::Binding(b)) if b.sip_uri().is_some() || !is_sip(b.uri()) => {
-                addresses += 1;
-                contact
-            }
-            _ => return Err(Refusal::bad(RefusalReason::Contact, Header::Contact)),
-        };
+    let mut count = |contact: Contact<'a>| {
+        match contact {
+            Contact::Star => stars += 1,
+            Contact::Binding(_) => addresses += 1,
+        }
         first = first.or(Some(contact));
+    };
+    match only(message, Header::Contact).and_then(read_contact) {
+        Some(contact) => count(contact),
+        None => {
+            for value in message.headers(Header::Contact) {
+                count(read_contact(value).ok_or(Refusal::bad(RefusalReason::Contact, Header::Contact))?);
+            }
+        }
     }
     // RFC 3261 section 10.3 step 6.
     let removes_all = message.method() == Method::Register && message.expires() == Some(0);
@@ -306,7 +328,9 @@ pub fn read_contacts<'a>(message: &Message<'a>) -> Result<Contacts<'a>, Refusal>
 fn extensions(message: &Message<'_>, policy: &Policy<'_>) -> Result<(), Refusal> {
     let mut headers = [Some(Header::Require), policy.forwards.then_some(Header::ProxyRequire)].into_iter().flatten();
     let exempt = matches!(message.method(), Method::Ack | Method::Cancel);
-    match headers.find(|h| unsupported(message, *h, policy.supported).next().is_some()) {
+    let is_bad =
+        |h: &Header| message.header(*h).is_some() && unsupported(message, *h, policy.supported).next().is_some();
+    match headers.find(is_bad) {
         Some(header) if !exempt => {
             Err(Refusal { status: Status::BAD_EXTENSION, reason: RefusalReason::Extension, header: Some(header) })
         }

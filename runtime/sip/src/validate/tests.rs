@@ -164,6 +164,34 @@ fn what_goes_on_must_have_hops_left_and_known_proxy_requirements() {
 }
 
 #[test]
+fn values_in_one_line_are_taken_apart_and_a_comma_inside_one_is_not() {
+    let contacts = |line: &str| {
+        let text = GOOD.replace("Contact: <sip:a@192.0.2.1>;expires=60", &format!("Contact: {line}"));
+        assert!(text.contains(line), "the sample has that contact");
+        read_contacts(&Message::parse(text.as_bytes()).unwrap()).map(|c| c.count).map_err(|r| r.reason)
+    };
+    for (line, count) in [
+        ("<sip:a@h>, <sip:b@h>", 2),
+        ("sip:a@h, sip:b@h", 2),
+        ("sip:a@h;expires=3,sip:b@h;q=0.5", 2),
+        ("<sip:a@h>;x=\"1,2\"", 1),
+        ("\"A, B\" <sip:a@h> , <sip:b@h>", 2),
+        ("<sip:a,b@h>", 1),
+        ("A <sip:a@h>;q=1, B <sip:b@h>", 2),
+    ] {
+        assert_eq!(contacts(line), Ok(count), "{line}");
+    }
+    for line in ["<sip:a@h>,", "<sip:a@h>, *", "A, B <sip:a@h>", "*, *"] {
+        assert!(contacts(line).is_err(), "{line}");
+    }
+    let two = GOOD.replace(";branch=z9hG4bK1", ";branch=z9hG4bK1, SIP/2.0/TCP other;branch=z9hG4bK2");
+    let mut facts = Facts::default();
+    let parsed = Message::parse(two.as_bytes()).unwrap();
+    read_request(&mut facts, &parsed, &Policy::default()).unwrap();
+    assert_eq!(facts.via.branch, Some(&b"z9hG4bK1"[..]));
+}
+
+#[test]
 fn a_known_uri_means_the_server_and_an_unknown_one_is_read() {
     let known = |own_uri, text: &str| {
         let (mut facts, text) = (Facts::default(), text.to_owned());
