@@ -236,8 +236,10 @@ impl Server {
             match opened {
                 Ok(()) => break,
                 Err(e) if self.shared.clock.now().since(began) >= OPEN_WITHIN => {
-                    let text =
-                        format!("{} cannot open its link at {}: {e}; it is tried again", self.shared.me.node, self.address);
+                    let text = format!(
+                        "{} cannot open its link at {}: {e}; it is tried again",
+                        self.shared.me.node, self.address
+                    );
                     self.notice("link_failed", text);
                 }
                 Err(_) => {}
