@@ -238,7 +238,7 @@ impl Handler<RowsChanged> for CallManager {
     fn handle(&mut self, m: RowsChanged, _: &mut Context<Self>) {
         self.feed(Input::OwnRows(m.0.rows));
         for key in m.0.taken {
-            self.feed(Input::Drop { key: key.0 });
+            self.feed(Input::Drop { key: key.0, but: None });
         }
     }
 }
@@ -260,7 +260,10 @@ impl Message for Settled {
 impl Handler<Settled> for CallManager {
     type Result = ();
     fn handle(&mut self, _: Settled, _: &mut Context<Self>) {
-        self.enter(NodeState::InService);
+        // A node that is being stopped while it joins does not begin to serve.
+        if self.state == NodeState::Joining {
+            self.enter(NodeState::InService);
+        }
     }
 }
 

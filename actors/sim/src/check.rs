@@ -3,15 +3,19 @@
 //!
 //! A rule that may be broken for a while (a row travels, a phone has patience) has a clock per device: it is a finding only beyond its limit.
 
+pub mod lives;
+mod node;
+
 use crate::facts::Facts;
 use crate::setup::Limits;
+use node::{Tables, counts_are_rows, only_members_serve};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tandem::counts::Counts;
 use tandem::directory::Directory;
 use tandem::locator::DeviceIndex;
 use tandem_base::{DeviceName, Incarnation, NodeName, Time};
-use tandem_model::view::{ClusterView, Sight};
+use tandem_cluster::NodeState;
+use tandem_model::view::{ClusterView, Service, Sight};
 use tandem_rules::invariants::{Broken, at_best_reachable_member, at_most_one_live_registration, not_homeless};
 
 /// The world at one moment.
@@ -88,6 +92,9 @@ pub struct Checks {
     newest: BTreeMap<(usize, NodeName), (Incarnation, Incarnation)>,
     /// By observer and node: since when it is seen otherwise than it is.
     unseen: BTreeMap<(usize, usize), Time>,
+    /// By observer and node: how it was seen last.
+    sights: BTreeMap<(usize, usize), (Incarnation, Sight)>,
+    tables: Tables,
     asked: u64,
     worst: Worst,
 }
@@ -116,6 +123,8 @@ impl Checks {
             clocks,
             newest: BTreeMap::new(),
             unseen: BTreeMap::new(),
+            sights: BTreeMap::new(),
+            tables: Tables::default(),
             asked: 0,
             worst: Worst::default(),
         }
@@ -139,7 +148,10 @@ impl Checks {
         for ((index, facts), fresh) in (0_u16..).zip(picture.facts).zip(picture.fresh) {
             if let Some(facts) = facts.as_ref().filter(|_| *fresh) {
                 counts_are_rows(picture.directory, index, facts)?;
+                only_members_serve(picture.directory, index, facts)?;
                 self.old_lives_never_win(usize::from(index), facts)?;
+                self.tables.prove(facts, picture.facts)?;
+                self.nobody_is_buried_alive(picture, usize::from(index), facts)?;
             }
         }
         if picture.changed || !self.unseen.is_empty() {
@@ -193,6 +205,27 @@ impl Checks {
                 return Err(broken("old_lives_never_win", format!("{me} sees life {now} of {node} after life {then}")));
             }
             *newest = (seen.incarnation, mine);
+        }
+        Ok(())
+    }
+
+    /// When nothing has disturbed the nodes for long enough, no node takes another that runs for silent or dead.
+    fn nobody_is_buried_alive(&mut self, picture: &Picture<'_>, observer: usize, facts: &Facts) -> Result<(), Broken> {
+        let calm = picture.calm_since.is_some_and(|since| picture.now.since(since) > self.limits.settle);
+        for (index, node) in picture.directory.nodes.iter().enumerate() {
+            let Some(seen) = facts.overview.view.node(node) else { continue };
+            let now = (seen.incarnation, seen.sight);
+            let before = self.sights.insert((observer, index), now);
+            let real = picture.facts.get(index).and_then(Option::as_ref).filter(|f| f.me.incarnation == now.0);
+            if seen.service == Service::InService && real.is_some_and(|f| f.overview.state == NodeState::Joining) {
+                let how = format!("{} sees {node} in service in life {}, which is still joining", facts.me, now.0);
+                return Err(broken("nobody_serves_before_it_says_so", how));
+            }
+            let lives = picture.truth.node(node).is_some_and(|n| n.sight == Sight::Up && n.incarnation == now.0);
+            if calm && lives && before == Some((now.0, Sight::Up)) && now.1 != Sight::Up {
+                let how = format!("{} sees {node} as {:?}, and nothing has gone wrong", facts.me, now.1);
+                return Err(broken("nobody_is_buried_alive", how));
+            }
         }
         Ok(())
     }
@@ -304,37 +337,16 @@ impl Checks {
             Err(broken) => {
                 let since = *clocks.misplaced.get_or_insert(picture.now);
                 self.worst.misplaced = self.worst.misplaced.max(picture.now.since(since));
-                if picture.now.since(since) > self.limits.misplaced {
+                // A flap starts the monitor of whoever calls home anew.
+                let (since, limit) = match picture.calm_since {
+                    Some(calm) => (since.max(calm), self.limits.misplaced),
+                    None => (since, self.limits.misplaced * 2),
+                };
+                if picture.now.since(since) > limit {
                     return Err(broken);
                 }
             }
         }
         Ok(())
     }
-}
-
-/// What a node counts and shows is what it holds: at every moment, without exception.
-fn counts_are_rows(directory: &Directory, index: u16, facts: &Facts) -> Result<(), Broken> {
-    let mut counts = Counts::default();
-    let mut gauges = vec![[0_u32; 3]; directory.groups.len()];
-    for (device, _, rank) in &facts.stock.here {
-        let (Some(pool), Some(group)) = (directory.pool_of(*device), directory.group_of(*device)) else { continue };
-        counts.add(index, pool, *rank);
-        if let Some(gauge) = gauges.get_mut(usize::from(group)).and_then(|g| g.get_mut(rank.position())) {
-            *gauge += 1;
-        }
-    }
-    if counts != facts.stock.counts {
-        let how = format!("{} counts {:?} and holds {counts:?}", facts.me, facts.stock.counts);
-        return Err(broken("counts_are_rows", how));
-    }
-    if gauges != facts.stock.gauges {
-        let how = format!("{} shows {:?} and holds {gauges:?}", facts.me, facts.stock.gauges);
-        return Err(broken("gauges_are_rows", how));
-    }
-    if facts.stock.quarantined > 0 {
-        let how = format!("{} keeps {} devices out", facts.me, facts.stock.quarantined);
-        return Err(broken("nobody_panics", how));
-    }
-    Ok(())
 }

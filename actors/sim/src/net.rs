@@ -1,4 +1,4 @@
-//! The SIP network of a run: datagrams between phones and nodes in virtual time, with delay, loss and cuts from a seed.
+//! The SIP network of a run: datagrams between phones and nodes in virtual time, with delay, loss, cuts and moved addresses from a seed.
 //!
 //! It carries bytes and reads none. Letters may overtake each other, as datagrams do.
 
@@ -12,6 +12,8 @@ use tandem_host::random::Random;
 
 /// Most letters on their way; beyond it they are lost.
 pub const LETTERS_MAX: usize = 262_144;
+/// The first port that a router gives to a phone that has moved.
+const ROUTER_PORT: u16 = 20_000;
 
 /// A datagram.
 #[derive(Clone, Debug)]
@@ -33,17 +35,40 @@ pub struct SipNet {
     flying: BTreeMap<(Time, u64), Letter>,
     /// Phone and node that do not reach each other.
     cuts: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Phones behind a router that has given them another address: their own one, and the one that others see.
+    moved: BTreeMap<SocketAddr, SocketAddr>,
+    /// The other way round; nobody is at an address that was given up.
+    inside: BTreeMap<SocketAddr, Option<SocketAddr>>,
+    /// Phones that are slow to take what is sent to them.
+    lag: BTreeMap<SocketAddr, Duration>,
+    moves: u16,
     lost: u64,
 }
 
 impl SipNet {
     /// An empty net that behaves as `path` says.
     pub fn new(path: Path, dice: Random) -> Self {
-        Self { now: Time::ZERO, path, dice, serial: 0, flying: BTreeMap::new(), cuts: BTreeSet::new(), lost: 0 }
+        Self {
+            now: Time::ZERO,
+            path,
+            dice,
+            serial: 0,
+            flying: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            moved: BTreeMap::new(),
+            inside: BTreeMap::new(),
+            lag: BTreeMap::new(),
+            moves: 0,
+            lost: 0,
+        }
     }
     /// How it behaves from now on.
     pub fn set_path(&mut self, path: Path) {
         self.path = path;
+    }
+    /// How it behaves.
+    pub fn path(&self) -> Path {
+        self.path
     }
     /// From now on these two do not reach each other, or do again.
     pub fn set_cut(&mut self, phone: SocketAddr, node: SocketAddr, cut: bool) {
@@ -52,6 +77,19 @@ impl SipNet {
         } else {
             self.cuts.remove(&(phone, node));
         }
+    }
+    /// What is sent to this phone takes so much longer.
+    pub fn set_lag(&mut self, phone: SocketAddr, lag: Duration) {
+        self.lag.insert(phone, lag);
+    }
+    /// A router gives a phone a new address: what goes to the one before is lost.
+    pub fn give_new_address(&mut self, phone: SocketAddr) {
+        self.moves = self.moves.wrapping_add(1);
+        let new = SocketAddr::new(phone.ip(), ROUTER_PORT.wrapping_add(self.moves % 20_000));
+        if let Some(old) = self.moved.insert(phone, new) {
+            self.inside.insert(old, None);
+        }
+        self.inside.insert(new, Some(phone));
     }
     /// Whether they reach each other.
     pub fn reaches(&self, phone: SocketAddr, node: SocketAddr) -> bool {
@@ -74,19 +112,38 @@ impl SipNet {
         self.lost += 1;
     }
 
-    /// Sends a letter at the time of the last [`SipNet::take`].
+    /// Sends a letter at the time of the last [`SipNet::take`]. Phones give their own addresses; nodes those that they see.
     pub fn send(&mut self, letter: Letter) {
         let spread = u64::try_from(self.path.delay_max.saturating_sub(self.path.delay_min).as_micros()).unwrap_or(0);
         // Both dice are thrown for every letter, so that a cut does not shift the fate of all others.
         let extra = Duration::from_micros(self.dice.below(spread + 1));
         let unlucky = self.dice.below(1_000_000) < u64::from(self.path.loss_per_million);
-        let cut = self.cuts.contains(&(letter.from, letter.to)) || self.cuts.contains(&(letter.to, letter.from));
-        if unlucky || cut || self.flying.len() >= LETTERS_MAX {
+        let twice =
+            self.path.twice_per_million > 0 && self.dice.below(1_000_000) < u64::from(self.path.twice_per_million);
+        let to = match (self.inside.get(&letter.to), self.moved.contains_key(&letter.to)) {
+            (Some(inside), _) => *inside,
+            // Its own address is not known outside any more.
+            (None, true) => None,
+            (None, false) => Some(letter.to),
+        };
+        let cut = to.is_none_or(|to| self.cuts.contains(&(letter.from, to)) || self.cuts.contains(&(to, letter.from)));
+        let (Some(to), false) = (to, unlucky || cut || self.flying.len() >= LETTERS_MAX) else {
             self.lost += 1;
             return;
+        };
+        let from = self.moved.get(&letter.from).copied().unwrap_or(letter.from);
+        let lag = self.lag.get(&to).copied().unwrap_or_default();
+        let lands = self.now + self.path.delay_min + extra + lag;
+        let letter = Letter { from, to, ..letter };
+        if twice {
+            let later = Duration::from_micros(self.dice.below(spread + 1));
+            self.fly(lands + later, letter.clone());
         }
+        self.fly(lands, letter);
+    }
+    fn fly(&mut self, at: Time, letter: Letter) {
         self.serial += 1;
-        self.flying.insert((self.now + self.path.delay_min + extra, self.serial), letter);
+        self.flying.insert((at, self.serial), letter);
     }
     /// When the next letter lands.
     pub fn next_deadline(&self) -> Option<Time> {
@@ -111,7 +168,8 @@ mod tests {
     }
     fn net(loss_per_million: u32) -> SipNet {
         let delay = Duration::from_millis;
-        SipNet::new(Path { delay_min: delay(1), delay_max: delay(5), loss_per_million }, Random::seeded(1))
+        let path = Path { delay_min: delay(1), delay_max: delay(5), loss_per_million, ..Path::default() };
+        SipNet::new(path, Random::seeded(1))
     }
 
     #[test]
@@ -143,5 +201,22 @@ mod tests {
             net.send(letter(1, 2));
         }
         assert!((900..1_100).contains(&net.lost()), "{}", net.lost());
+    }
+
+    #[test]
+    fn a_phone_with_a_new_address_is_seen_and_reached_there_alone() {
+        let mut net = net(0);
+        let far = Time::from_secs(1);
+        net.give_new_address(at(1));
+        net.send(letter(1, 2));
+        let seen = net.take(far).unwrap().from;
+        assert_ne!(seen, at(1));
+        net.send(letter(2, 1));
+        assert_eq!((net.take(far).map(|l| l.to), net.lost()), (None, 1));
+        net.send(Letter { to: seen, ..letter(2, 1) });
+        assert_eq!(net.take(far + Duration::from_secs(1)).unwrap().to, at(1));
+        net.give_new_address(at(1));
+        net.send(Letter { to: seen, ..letter(2, 1) });
+        assert_eq!(net.next_deadline(), None, "nobody is at the address before");
     }
 }

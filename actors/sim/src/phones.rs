@@ -3,15 +3,18 @@
 use crate::setup::Setup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tandem::directory::Directory;
 use tandem_base::Time;
 use tandem_host::random::Random;
-use tandem_loadtest::{Identity, Phone, PhoneInput, PhoneOutput, Profile, Status};
+use tandem_loadtest::{Identity, Phone, PhoneInput, PhoneOutput, PhoneSettings, Profile, Status};
 use tandem_model::config::Credential;
 
 /// Where every phone listens.
 const PORT: u16 = 5060;
+/// The first number of a stranger: no device has it.
+const STRANGERS: u32 = 1 << 20;
 
 /// What a phone wants done.
 #[derive(Debug)]
@@ -22,9 +25,20 @@ pub struct Wanted {
     pub output: PhoneOutput,
 }
 
-/// See the module. Phones have the numbers of their devices in the directory.
+/// What a phone is made of again after it has lost power.
+struct Making {
+    number: u32,
+    profile: Arc<Profile>,
+    who: Identity,
+}
+
+/// See the module. Phones have the numbers of their devices in the directory; strangers come after them.
 pub struct Phones {
     phones: Vec<Phone>,
+    makings: Vec<Making>,
+    /// How many of them are devices.
+    devices: usize,
+    dice: Random,
     by_address: BTreeMap<SocketAddr, usize>,
     timers: BTreeSet<(Time, usize)>,
     armed: Vec<Option<Time>>,
@@ -41,8 +55,7 @@ impl Phones {
     /// # Errors
     /// A sentence: an identity or a list of nodes that a phone cannot have.
     pub fn new(setup: &Setup, directory: &Directory, dice: &mut Random) -> Result<Self, String> {
-        let mut phones = Vec::new();
-        let mut starts = BTreeSet::new();
+        let mut makings = Vec::new();
         let spread = u64::try_from(setup.start_within.as_micros()).unwrap_or(u64::MAX - 1);
         for (number, spec) in (0_u32..).zip(setup.config.devices()) {
             let group = setup.config.group_of_pool(spec.pool).unwrap_or_default();
@@ -53,15 +66,30 @@ impl Phones {
                 _ => String::new(),
             };
             let who = Identity { user: spec.name.to_string(), digest_user: spec.user.to_string(), password };
-            let profile = Profile::new(&directory.realm, &servers, setup.phones.clone()).map_err(|e| e.to_string())?;
-            let phone = Phone::new(number, profile, &who, address(number), dice.next_u64());
-            phones.push(phone.map_err(|e| e.to_string())?);
-            starts.insert((Time::ZERO + Duration::from_micros(dice.below(spread + 1)), phones.len() - 1));
+            let manners = if setup.mixed { manners(number, &setup.phones) } else { setup.phones.clone() };
+            let profile = Profile::new(&directory.realm, &servers, manners).map_err(|e| e.to_string())?;
+            makings.push(Making { number, profile, who });
+        }
+        let devices = makings.len();
+        for number in 0..setup.strangers {
+            let victim = usize::try_from(dice.below(u64::try_from(devices).unwrap_or(1).max(1))).unwrap_or(0);
+            let Some(Making { profile, who, .. }) = makings.get(victim) else { continue };
+            let who = Identity { password: "not the password".to_owned(), ..who.clone() };
+            makings.push(Making { number: STRANGERS + number, profile: Arc::clone(profile), who });
+        }
+        let mut phones = Vec::new();
+        let mut starts = BTreeSet::new();
+        for (index, making) in makings.iter().enumerate() {
+            phones.push(made(making, dice)?);
+            starts.insert((Time::ZERO + Duration::from_micros(dice.below(spread + 1)), index));
         }
         let by_address = phones.iter().enumerate().map(|(i, p)| (p.local(), i)).collect();
         let armed = vec![None; phones.len()];
         Ok(Self {
             phones,
+            makings,
+            devices,
+            dice: dice.fork(),
             by_address,
             timers: BTreeSet::new(),
             armed,
@@ -71,9 +99,17 @@ impl Phones {
         })
     }
 
-    /// All of them, by number.
+    /// Those of devices, by number.
     pub fn all(&self) -> &[Phone] {
-        &self.phones
+        self.phones.get(..self.devices).unwrap_or_default()
+    }
+    /// Any of them, strangers too.
+    pub fn get(&self, phone: usize) -> Option<&Phone> {
+        self.phones.get(phone)
+    }
+    /// Whether it has no device of its own.
+    pub fn is_stranger(&self, phone: usize) -> bool {
+        phone >= self.devices
     }
     /// Whose address this is.
     pub fn at(&self, address: SocketAddr) -> Option<usize> {
@@ -81,10 +117,29 @@ impl Phones {
     }
     /// Switches one phone in `of` off.
     pub fn switch_off(&mut self, now: Time, of: u8, wanted: &mut Vec<Wanted>) {
-        for phone in (usize::from(of).saturating_sub(1)..self.phones.len()).step_by(usize::from(of.max(1))) {
+        for phone in self.one_in(of) {
             self.off.insert(phone);
             self.feed(now, phone, PhoneInput::Stop, wanted);
         }
+    }
+    /// One device in `of`.
+    pub fn one_in(&self, of: u8) -> impl Iterator<Item = usize> + use<> {
+        (usize::from(of).saturating_sub(1)..self.devices).step_by(usize::from(of.max(1)))
+    }
+    /// One phone in `of` loses power: nobody is told, and what it knew is gone.
+    ///
+    /// # Errors
+    /// As [`Phones::new`].
+    pub fn lose_power(&mut self, of: u8) -> Result<(), String> {
+        for number in self.one_in(of) {
+            let Some(making) = self.makings.get(number) else { continue };
+            let new = made(making, &mut self.dice)?;
+            self.off.insert(number);
+            self.again.remove(&number);
+            self.starts.retain(|(_, phone)| *phone != number);
+            self.walk(number, &mut Vec::new(), |phone| *phone = new);
+        }
+        Ok(())
     }
     /// Switches those on again that were switched off.
     pub fn switch_on(&mut self, now: Time, wanted: &mut Vec<Wanted>) {
@@ -139,6 +194,24 @@ impl Phones {
             }
             *armed = deadline;
         }
+    }
+}
+
+fn made(making: &Making, dice: &mut Random) -> Result<Phone, String> {
+    let local = address(making.number);
+    Phone::new(making.number, Arc::clone(&making.profile), &making.who, local, dice.next_u64())
+        .map_err(|e| e.to_string())
+}
+
+/// One phone in ten each is rude, slow, deaf, or comes home only when it is called; all others are polite.
+fn manners(number: u32, polite: &PhoneSettings) -> PhoneSettings {
+    let polite = polite.clone();
+    match number % 10 {
+        3 => PhoneSettings { ignores_retry_after: Some(Duration::from_millis(200)), asks_token: false, ..polite },
+        5 => PhoneSettings { reaction: Duration::from_millis(u64::from(50 + number % 7 * 50)), ..polite },
+        7 => PhoneSettings { deaf: true, ..polite },
+        9 => PhoneSettings { standby_heartbeat: None, ..polite },
+        _ => polite,
     }
 }
 

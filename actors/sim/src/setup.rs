@@ -61,6 +61,10 @@ pub struct Setup {
     pub check_every: Duration,
     /// Every datagram and frame is a line of the log.
     pub traced: bool,
+    /// Whether some phones are rude, slow, answer nothing or come home only when they are called.
+    pub mixed: bool,
+    /// How many strangers try to register as a device whose password they do not have, some of them in broken messages.
+    pub strangers: u32,
 }
 
 impl Setup {
@@ -69,7 +73,7 @@ impl Setup {
         let delay = |min, max| Path {
             delay_min: Duration::from_micros(min),
             delay_max: Duration::from_micros(max),
-            loss_per_million: 0,
+            ..Path::default()
         };
         Self {
             seed,
@@ -81,10 +85,20 @@ impl Setup {
             limits: Limits::default(),
             check_every: Duration::ZERO,
             traced: false,
+            mixed: false,
+            strangers: 0,
         }
     }
 
-    /// Three nodes, five groups (one with a single backup), `devices` phones with short intervals: what seeds are run on.
+    /// As [`Setup::small`], with phones of every kind and two strangers: what seeds are run on.
+    ///
+    /// # Errors
+    /// As [`Setup::small`].
+    pub fn rough(seed: u64, devices: u32) -> Result<Self, String> {
+        Ok(Self { mixed: true, strangers: 2, ..Self::small(seed, devices)? })
+    }
+
+    /// Three nodes, five groups (one with a single backup), `devices` polite phones with short intervals: what stories are told with.
     ///
     /// # Errors
     /// What is wrong with the configuration; only a number of devices below 5 can be.

@@ -1,14 +1,15 @@
 //! A run from outside: a runtime whose clock stands still unless everything waits, a world in it, and what is asked of it at the end.
 
 use crate::check::Worst;
-use crate::copies::{Differences, compare};
-use crate::faults::{Fault, draw};
+use crate::copies::Looks;
+use crate::faults::Fault;
+use crate::misfortune::draw;
 use crate::setup::Setup;
-use crate::world::{EPOCH, World};
+use crate::world::World;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tandem::locator::DeviceIndex;
-use tandem_base::{Rank, Time, UnixMillis};
+use tandem_base::{Rank, Time};
 use tandem_host::random::Random;
 use tandem_loadtest::Status;
 use tandem_rules::invariants::Broken;
@@ -16,6 +17,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Faults begin when phones have had so long to register.
 const QUIET_START: Duration = Duration::from_secs(4);
+/// Once everybody is home, nobody moves for so long.
+const STAY: Duration = Duration::from_secs(5);
 /// Time between two looks at copies and at who is home.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -38,8 +41,28 @@ pub struct Outcome {
     pub took: Duration,
     /// How long rules were broken without being a finding.
     pub worst: Worst,
+    /// Most moves of one device that only one fault explains.
+    pub moves: u32,
     /// What was broken first.
     pub broken: Option<Broken>,
+}
+
+impl Outcome {
+    /// Of a run that ended in a panic of the simulator itself.
+    pub fn panicked(seed: u64, how: String) -> Self {
+        Self {
+            seed,
+            lines: Vec::new(),
+            hash: 0,
+            packets: 0,
+            steps: 0,
+            asked: 0,
+            took: Duration::ZERO,
+            worst: Worst::default(),
+            moves: 0,
+            broken: Some(Broken { rule: "a_run_ends", how }),
+        }
+    }
 }
 
 /// See the module.
@@ -49,8 +72,7 @@ pub struct Sim {
     runtime: Runtime,
     seed: u64,
     limits: crate::setup::Limits,
-    /// What differed at the last look.
-    differed: Differences,
+    looks: Looks,
 }
 
 impl Sim {
@@ -63,7 +85,7 @@ impl Sim {
         let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
         let (seed, limits) = (setup.seed, setup.limits);
         let world = runtime.block_on(async { World::new(setup) })?;
-        Ok(Self { world, runtime, seed, limits, differed: Differences::new() })
+        Ok(Self { world, runtime, seed, limits, looks: Looks::default() })
     }
 
     /// Now.
@@ -125,21 +147,13 @@ impl Sim {
     /// Looks at the copies: a difference that was there at the last look too, with no fault between nodes meanwhile, is a finding.
     fn compare_copies(&mut self) {
         let (now, limit) = (self.now(), self.limits.copies);
-        let calm = self.world.calm_for(now);
-        self.runtime.block_on(async { self.world.refresh_facts() });
-        let unix = UnixMillis(EPOCH.0 + now.as_millis());
-        let found = self.runtime.block_on(async { compare(&mut self.world.stations, &self.world.facts, unix) });
-        match found {
-            Err(broken) => self.world.broken = self.world.broken.take().or(Some(broken)),
-            Ok(found) => {
-                let again = found.intersection(&self.differed).next();
-                if let Some((.., how)) = again.filter(|_| calm.is_some_and(|calm| calm > limit)) {
-                    let broken = Broken { rule: "copies_are_equal", how: how.clone() };
-                    self.world.broken = self.world.broken.take().or(Some(broken));
-                }
-                self.differed = found;
-            }
-        }
+        let calm = self.world.calm_for(now).is_some_and(|calm| calm > limit);
+        let found = self.runtime.block_on(async { self.world.compare(&mut self.looks) });
+        let broken = match found {
+            Err(broken) => Some(broken),
+            Ok(again) => again.filter(|_| calm).map(|how| Broken { rule: "copies_are_equal", how }),
+        };
+        self.world.broken = self.world.broken.take().or(broken);
     }
 
     /// Whether every phone is served by its primary, by its own word and by the node's, and all copies are equal.
@@ -150,7 +164,10 @@ impl Sim {
         self.runtime.block_on(async { self.world.refresh_facts() });
         let ranks = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here).map(|(.., rank)| *rank);
         let held: Vec<_> = ranks.collect();
-        felt == phones && held.len() == phones && held.iter().all(|r| *r == Rank::HOME) && self.differed.is_empty()
+        felt == phones
+            && held.len() == phones
+            && held.iter().all(|r| *r == Rank::HOME)
+            && self.looks.differed().is_empty()
     }
 
     /// Everything is healed; then everybody must be home within the limit, and stay there.
@@ -159,12 +176,15 @@ impl Sim {
         let until = self.now() + self.limits.home;
         while self.run_for(LOOK) {
             if self.is_everybody_home() {
-                return self.run_for(LOOK * 3) && self.still_home();
+                return self.run_for(STAY) && self.still_home();
             }
             if self.now() >= until {
                 let table = self.table();
-                let how =
-                    format!("{:?} after all was healed: {table:?}; copies: {:?}", self.limits.home, self.differed);
+                let how = format!(
+                    "{:?} after all was healed: {table:?}; copies: {:?}",
+                    self.limits.home,
+                    self.looks.differed()
+                );
                 self.world.broken = Some(Broken { rule: "everybody_goes_home", how });
             }
         }
@@ -193,6 +213,7 @@ impl Sim {
             asked: self.world.checks.asked(),
             took,
             worst: self.world.checks.worst(),
+            moves: self.world.history.most_moves(),
             broken: self.world.broken.clone(),
         }
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +25,11 @@ use tandem::edge::sip::{Addresses, Secrets};
 use tandem::journal::Journal;
 use tandem::locator::DeviceIndex;
 use tandem::node;
+use tandem::state::StateFolder;
 use tandem::tree::{self, Handles};
-use tandem_base::{Incarnation, NodeLife, NodeName};
-use tandem_host::clock::Clock;
+use tandem_base::{NodeLife, NodeName, Time};
+use tandem_host::clock::{Clock, Dial};
+use tandem_host::disk::{DiskFault, MemoryDisk};
 use tandem_host::link::simulated::SimNet;
 use tandem_host::outbox::{Flow, Peer};
 use tandem_host::random::Random;
@@ -40,6 +43,10 @@ const ASK: Duration = Duration::from_secs(1);
 const LEAVE_PER_ROUND: usize = 500;
 /// Turns of a node per question, likewise.
 const TURNS_MAX: usize = 10_000;
+/// Where a node keeps the number of its last life, on a disk of its own.
+const STATE: &str = "/state";
+/// A host has been up for at most so long when a node begins a life on it, in seconds.
+const UP_MAX: u64 = 30 * 86_400;
 
 /// Whom to wake when a node has work: the one loop of the run. A copy is the same bell.
 #[derive(Clone, Default)]
@@ -96,10 +103,12 @@ struct Life {
     me: NodeLife,
     handles: Handles,
     tree: Tree,
+    clock: Clock,
     _ticker: Ticker,
     set: LocalSet,
     flag: Arc<Flag>,
     hung: bool,
+    began: Time,
     gave_up: Rc<RefCell<Option<String>>>,
     over: Rc<Cell<bool>>,
 }
@@ -113,16 +122,71 @@ pub struct Station {
     /// Where it takes SIP over UDP.
     pub address: SocketAddr,
     shared: Shared,
-    incarnation: u64,
+    disk: MemoryDisk,
+    disk_delay: Duration,
+    dial: &'static Dial,
+    lives: u64,
     life: Option<Life>,
+    /// It gets the processor only once in this time, and next then.
+    slow: Option<(Duration, Time)>,
     /// It has run since somebody asked last.
     ran: bool,
 }
 
+/// What became of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It lives.
+    Lives,
+    /// Its disk did not take the number of its life: whoever started it tries again.
+    DiskRefused,
+}
+
 impl Station {
     /// A node that has never lived.
-    pub fn new(name: NodeName, index: u16, address: SocketAddr, shared: Shared) -> Self {
-        Self { name, index, address, shared, incarnation: 0, life: None, ran: false }
+    pub fn new(name: NodeName, index: u16, address: SocketAddr, dial: &'static Dial, shared: Shared) -> Self {
+        Self {
+            name,
+            index,
+            address,
+            shared,
+            disk: MemoryDisk::default(),
+            disk_delay: Duration::ZERO,
+            dial,
+            lives: 0,
+            life: None,
+            slow: None,
+            ran: false,
+        }
+    }
+    /// What its disk does wrong.
+    pub fn set_disk(&mut self, fault: Option<DiskFault>, delay: Duration) {
+        self.disk.set_fault(fault);
+        self.disk_delay = delay;
+    }
+    /// How long its disk takes to write.
+    pub fn disk_delay(&self) -> Duration {
+        self.disk_delay
+    }
+    /// How far its wall clock is ahead.
+    pub fn set_clock(&self, ahead_millis: i64) {
+        self.dial.set(ahead_millis);
+    }
+    /// It gets the processor only once in this time; zero: always.
+    pub fn set_slow(&mut self, every: Duration) {
+        self.slow = (!every.is_zero()).then_some((every, Time::ZERO));
+    }
+    /// Whether it is slow.
+    pub fn is_slow(&self) -> bool {
+        self.slow.is_some()
+    }
+    /// When its present life began, in the time of the run.
+    pub fn began(&self) -> Option<Time> {
+        self.life.as_ref().map(|l| l.began)
+    }
+    /// Its clock.
+    pub fn clock(&self) -> Option<Clock> {
+        self.life.as_ref().map(|l| l.clock)
     }
     /// Its present life.
     pub fn me(&self) -> Option<&NodeLife> {
@@ -153,14 +217,23 @@ impl Station {
     ///
     /// # Errors
     /// A sentence: the link or the cluster machine refused.
-    pub fn start(&mut self) -> Result<(), String> {
+    pub fn start(&mut self) -> Result<Start, String> {
         if self.lives() {
-            return Ok(());
+            return Ok(Start::Lives);
         }
-        self.incarnation += 1;
         let shared = self.shared.clone();
-        let me = NodeLife { node: self.name.clone(), incarnation: Incarnation(self.incarnation) };
-        let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, shared.clock);
+        self.lives += 1;
+        let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
+        let clock = shared.clock.of_host(up_for(own), self.dial);
+        let folder =
+            StateFolder::open(Path::new(STATE), None, Box::new(self.disk.clone())).map_err(|e| e.to_string())?;
+        let incarnation = match folder.next_life(&self.name, clock) {
+            Ok(incarnation) => incarnation,
+            Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
+            Err(e) => return Err(e.to_string()),
+        };
+        let me = NodeLife { node: self.name.clone(), incarnation };
+        let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, clock);
         let manager = handles.manager.clone();
         let (to, frames) = (self.name.clone(), Arc::clone(&shared.frames));
         let sink = Box::new(move |event| {
@@ -180,8 +253,8 @@ impl Station {
             me: me.clone(),
             directory: Arc::clone(&shared.directory),
             journal: Arc::clone(&shared.journal),
-            clock: shared.clock,
-            random: Random::seeded(shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.incarnation << 48),
+            clock,
+            random: Random::seeded(own),
             secrets: Secrets { nonce: format!("secret of run {}", shared.seed).into_bytes() },
             link: Box::new(link),
             addresses: Addresses { udp: vec![self.address], tcp: Vec::new() },
@@ -201,8 +274,10 @@ impl Station {
         let (flush, beat) = (handles.host.clone(), handles.clone());
         let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
         drop(entered);
-        self.life = Some(Life { me, handles, tree, _ticker: ticker, set, flag, hung: false, gave_up, over });
-        Ok(())
+        let began = shared.clock.now();
+        self.life =
+            Some(Life { me, handles, tree, clock, _ticker: ticker, set, flag, hung: false, began, gave_up, over });
+        Ok(Start::Lives)
     }
 
     fn wire(&self) -> Wire {
@@ -249,12 +324,22 @@ impl Station {
         life.handles.host.tell(Inject(letters.into_iter().map(|(a, b)| (peer(a), b)).collect())).is_ok()
     }
 
-    /// Whether it has something to do.
-    pub fn is_due(&self) -> bool {
-        self.life.as_ref().is_some_and(|l| !l.hung && l.flag.set.load(Ordering::Acquire))
+    /// When it has something to do and gets the processor.
+    pub fn due(&self) -> Option<Time> {
+        let works = self.life.as_ref().is_some_and(|l| !l.hung && l.flag.set.load(Ordering::Acquire));
+        works.then(|| self.slow.map_or(Time::ZERO, |(_, next)| next))
     }
-    /// Lets it do what it has to; `false` when there was nothing.
-    pub fn turn(&mut self) -> bool {
+    /// Lets it do what it has to; `false` when there was nothing, or it does not get the processor now.
+    pub fn turn(&mut self, now: Time) -> bool {
+        if self.due().is_none_or(|at| at > now) {
+            return false;
+        }
+        if let Some((every, next)) = &mut self.slow {
+            *next = now + *every;
+        }
+        self.run()
+    }
+    fn run(&mut self) -> bool {
         let Some(life) = self.life.as_mut().filter(|l| !l.hung) else { return false };
         if !life.flag.set.swap(false, Ordering::AcqRel) {
             return false;
@@ -289,11 +374,18 @@ impl Station {
         for _ in 0..TURNS_MAX {
             match question.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(answer) => return answer.ok(),
-                Poll::Pending => self.turn(),
+                Poll::Pending => self.run(),
             };
         }
         None
     }
+}
+
+/// A host's monotonic clock counts from its own beginning: a process that has just started, or a host that has been up for days.
+fn up_for(own: u64) -> Time {
+    let mut dice = Random::seeded(own ^ 0xc10c);
+    let most = if dice.below(2) == 0 { 3_000_000 } else { UP_MAX * 1_000_000 };
+    Time::from_micros(dice.below(most))
 }
 
 /// As in production: a full mailbox misses a flush, and the next tick makes up for it.

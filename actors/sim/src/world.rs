@@ -5,15 +5,19 @@
 
 mod apply;
 
+use crate::check::lives::Lives;
 use crate::check::{Checks, Picture};
+use crate::copies::{Looks, Moment, complete_at_entry};
 use crate::facts::Facts;
 use crate::faults::Fault;
+use crate::history::History;
 use crate::log::Log;
 use crate::net::{Letter, SipNet};
 use crate::pace::Paces;
 use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -25,12 +29,12 @@ use std::task::Poll;
 use std::time::Duration;
 use tandem::directory::Directory;
 use tandem::journal::Journal;
-use tandem_base::{NodeName, Time, UnixMillis};
+use tandem_base::{NodeLife, NodeName, Time, UnixMillis};
 use tandem_cluster::NodeState;
-use tandem_host::clock::Clock;
-use tandem_host::link::simulated::SimNet;
+use tandem_host::clock::{Clock, Dial};
+use tandem_host::link::simulated::{Path, SimNet};
 use tandem_host::random::Random;
-use tandem_loadtest::{PhoneInput, PhoneOutput};
+use tandem_loadtest::{PhoneInput, PhoneOutput, Status};
 use tandem_model::view::{ClusterView, NodeView, Service, Sight};
 use tandem_rules::invariants::Broken;
 
@@ -42,6 +46,13 @@ const JOURNAL_PAGE: usize = 65_536;
 const ROUNDS_MAX: usize = 100_000;
 /// tokio's timers know whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
+/// Of the messages of strangers so many in a hundred are broken.
+const BROKEN_IN_100: u64 = 30;
+
+thread_local! {
+    /// Dials of runs that are over, to be used again: a clock refers to its dial for ever.
+    static DIALS: RefCell<Vec<&'static Dial>> = const { RefCell::new(Vec::new()) };
+}
 
 /// See the module.
 pub struct World {
@@ -64,9 +75,20 @@ pub struct World {
     silent: BTreeSet<u16>,
     /// Nodes that are being stopped: their next round, and when patience ends.
     leaving: BTreeMap<u16, (Time, Time)>,
+    /// Nodes that are to begin a life.
+    starting: BTreeMap<u16, Time>,
     /// Cuts between nodes, by direction.
     cuts: BTreeSet<(u16, u16)>,
-    link_loss: u32,
+    /// How the links are.
+    link: Path,
+    /// Until then frames land that were sent while they took longer.
+    late_until: Time,
+    dice: Random,
+    dials: Vec<&'static Dial>,
+    pub(crate) history: History,
+    lives: Lives,
+    /// Lives that have been seen in service.
+    served: BTreeSet<NodeLife>,
     calm_since: Option<Time>,
     /// A registration, a view, a path or a phone's belief has changed since the last check.
     changed: bool,
@@ -87,6 +109,7 @@ impl World {
         let mut dice = Random::seeded(setup.seed);
         let links = SimNet::new(dice.next_u64());
         links.set_default_path(setup.link);
+        links.set_stragglers(true);
         let shared = Shared {
             journal: Arc::new(Journal::new(Arc::clone(&directory))),
             directory: Arc::clone(&directory),
@@ -98,10 +121,16 @@ impl World {
             seed: dice.next_u64(),
         };
         let phones = Phones::new(&setup, &directory, &mut dice)?;
-        let mut stations = Vec::new();
+        for phone in phones.all() {
+            shared.sip.borrow_mut().set_lag(phone.local(), phone.profile().settings().reaction);
+        }
+        let (mut stations, mut dials) = (Vec::new(), Vec::new());
         for (index, node) in (0..).zip(&directory.nodes) {
             let address = directory.sip_address(node, true, false).ok_or_else(|| format!("{node} has no address"))?;
-            stations.push(Station::new(node.clone(), index, address, shared.clone()));
+            let dial = DIALS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::leak(Box::default()));
+            dial.set(0);
+            dials.push(dial);
+            stations.push(Station::new(node.clone(), index, address, dial, shared.clone()));
         }
         let settings = &setup.config.settings;
         let paces = Paces::new(settings.registrations_per_second, settings.registrations_burst);
@@ -110,19 +139,25 @@ impl World {
             checks: Checks::new(&directory, setup.limits),
             facts: vec![None; stations.len()],
             fresh: vec![false; stations.len()],
+            history: History::new(stations.len(), directory.len()),
+            lives: Lives::default(),
+            dice: dice.fork(),
+            dials,
+            served: BTreeSet::new(),
+            starting: BTreeMap::new(),
             log: Log::new(setup.traced),
             directory,
             stations,
             phones,
             shared,
-            setup,
             somebody,
             plan: VecDeque::new(),
             wanted: Vec::new(),
             silent: BTreeSet::new(),
             leaving: BTreeMap::new(),
             cuts: BTreeSet::new(),
-            link_loss: 0,
+            link: setup.link,
+            late_until: Time::ZERO,
             calm_since: Some(Time::ZERO),
             changed: true,
             journal_read: 0,
@@ -130,6 +165,7 @@ impl World {
             next_check: Time::ZERO,
             broken: None,
             steps: 0,
+            setup,
         };
         for index in 0..world.stations.len() {
             world.apply(Fault::Return(u16::try_from(index).unwrap_or(u16::MAX)));
@@ -172,15 +208,18 @@ impl World {
     /// Until `next`, or until a timer inside a node fires.
     async fn wait(&mut self, now: Time, next: Time) {
         let mut sleep = pin!(tokio::time::sleep(next.since(now).max(TICK)));
-        poll_fn(|cx| if self.stations.iter().any(Station::is_due) { Poll::Ready(()) } else { sleep.as_mut().poll(cx) })
-            .await;
+        let due = |s: &Station| s.due().is_some_and(|at| at <= now);
+        poll_fn(|cx| if self.stations.iter().any(due) { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }).await;
     }
 
     fn next_deadline(&self) -> Option<Time> {
         let plan = self.plan.front().map(|(at, _)| *at);
         let sip = self.shared.sip.borrow().next_deadline();
         let round = self.leaving.values().map(|(at, _)| *at).min();
-        [plan, sip, round, self.shared.links.next_deadline(), self.phones.next_deadline()].into_iter().flatten().min()
+        let start = self.starting.values().copied().min();
+        let slow = self.stations.iter().filter_map(Station::due).min();
+        let nets = [self.shared.links.next_deadline(), self.phones.next_deadline()];
+        [plan, sip, round, start, slow].into_iter().chain(nets).flatten().min()
     }
 
     /// One moment.
@@ -200,7 +239,7 @@ impl World {
         for wish in wanted {
             self.carry_out(now, wish);
         }
-        self.settle();
+        self.settle(now);
         self.begin_new_lives(now);
         self.read_journal(now);
         if now >= self.next_check {
@@ -247,9 +286,11 @@ impl World {
     }
 
     fn carry_out(&mut self, now: Time, wish: Wanted) {
-        let Some(phone) = self.phones.all().get(wish.phone) else { return };
+        let Some(phone) = self.phones.get(wish.phone) else { return };
+        let stranger = self.phones.is_stranger(wish.phone);
         match wish.output {
             PhoneOutput::Send { to, bytes, .. } => {
+                let bytes = if stranger { botch(&mut self.dice, bytes) } else { bytes };
                 let letter = Letter { from: phone.local(), to, bytes: Some(bytes) };
                 self.shared.sip.borrow_mut().send(letter);
             }
@@ -257,20 +298,26 @@ impl World {
             PhoneOutput::Open { .. } | PhoneOutput::Over(_) => {}
             PhoneOutput::Changed(change) => {
                 self.changed = true;
+                if stranger && change.to == Status::Registered {
+                    let how = format!("a stranger is registered as {} without its password", phone.user());
+                    self.broken.get_or_insert(Broken { rule: "nobody_enters_without_password", how });
+                }
                 let server = change.server.and_then(|a| self.stations.iter().find(|s| s.address == a));
                 let server = server.map_or("nobody", |s| s.name.as_str());
-                let text = format!("{} {:?} > {:?} {server}: {:?}", phone.user(), change.from, change.to, change.why);
+                let who = if stranger { "stranger " } else { "" };
+                let text =
+                    format!("{who}{} {:?} > {:?} {server}: {:?}", phone.user(), change.from, change.to, change.why);
                 self.log.event(now, &text);
             }
         }
     }
 
     /// The nodes run, in the order of the configuration, until nothing moves.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Time) {
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
             for station in &mut self.stations {
-                moved |= station.turn();
+                moved |= station.turn(now);
             }
             if !moved {
                 return;
@@ -284,10 +331,20 @@ impl World {
             self.journal_read = event.sequence;
             let node = event.node.as_ref().map_or("", |n| n.as_str());
             self.log.event(now, &format!("[{node}] {}: {}", event.kind, event.text));
-            let admitted = matches!(event.kind.as_str(), "register" | "reregister") && event.cause != "adopted";
-            if let Some(node) = event.node.filter(|_| admitted)
-                && let Err(broken) = self.paces.admitted(now, &node)
+            if let Some(node) = &event.node
+                && let Err(broken) = self.lives.told(node, &event.kind, &event.cause, &event.text)
             {
+                self.broken.get_or_insert(broken);
+            }
+            let registered = matches!(event.kind.as_str(), "register" | "reregister");
+            let Some(node) = event.node.filter(|_| registered) else { continue };
+            let paced = if event.cause == "adopted" { Ok(()) } else { self.paces.admitted(now, &node) };
+            let moved = event.device.and_then(|name| {
+                let device = self.directory.find_key(tandem_model::row::device_key(&name))?;
+                let index = self.directory.node_index(&node)?;
+                Some(self.history.registered(now, device.0 as usize, usize::from(index), name.as_str()))
+            });
+            if let Err(broken) = paced.and(moved.unwrap_or(Ok(()))) {
                 self.broken.get_or_insert(broken);
             }
         }
@@ -296,6 +353,20 @@ impl World {
     /// Asks the nodes that have run, then the invariants.
     fn check(&mut self, now: Time) {
         self.refresh_facts();
+        let verdict = self.ask(now);
+        self.changed = false;
+        self.fresh.iter_mut().for_each(|fresh| *fresh = false);
+        let panics = self.stations.iter().find_map(|s| match s.panics() {
+            (0, None) => None,
+            (restarts, gave_up) => Some(format!("{}: {restarts} restarts, gave up: {gave_up:?}", s.name)),
+        });
+        let panics = panics.map_or(Ok(()), |how| Err(Broken { rule: "nobody_panics", how }));
+        if let Err(broken) = verdict.and(panics).and_then(|()| self.entries(now)) {
+            self.broken.get_or_insert(broken);
+        }
+    }
+
+    fn ask(&mut self, now: Time) -> Result<(), Broken> {
         let truth = self.truth();
         let sip = self.shared.sip.borrow();
         let (phones, stations, cuts) = (self.phones.all(), &self.stations, &self.cuts);
@@ -306,11 +377,7 @@ impl World {
                     _ => false,
                 }
         };
-        let index = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        let joined = |a: usize, b: usize| {
-            let (a, b) = (index(a), index(b));
-            !cuts.contains(&(a, b)) && !cuts.contains(&(b, a))
-        };
+        let joined = joined(cuts);
         let feels = |device: usize| {
             let at = phones.get(device)?.registered_at()?;
             stations.iter().position(|s| s.address == at)
@@ -329,22 +396,59 @@ impl World {
             changed: self.changed,
             calm_since: self.calm_since,
         };
-        let panics = self.stations.iter().find_map(|s| match s.panics() {
-            (0, None) => None,
-            (restarts, gave_up) => Some(format!("{}: {restarts} restarts, gave up: {gave_up:?}", s.name)),
-        });
-        let verdict = self.checks.ask(&picture);
-        self.changed = false;
-        self.fresh.iter_mut().for_each(|fresh| *fresh = false);
-        self.broken = self.broken.take().or(verdict.err());
-        self.broken = self.broken.take().or(panics.map(|how| Broken { rule: "nobody_panics", how }));
+        self.checks.ask(&picture)
+    }
+
+    /// Asks what must be true of a node at the moment when it begins to serve.
+    fn entries(&mut self, now: Time) -> Result<(), Broken> {
+        for observer in 0..self.stations.len() {
+            let facts = self.facts.get(observer).and_then(Option::as_ref);
+            let serves = facts.filter(|f| f.overview.state == NodeState::InService && !self.served.contains(&f.me));
+            let Some(me) = serves.map(|f| f.me.clone()) else { continue };
+            self.served.insert(me);
+            let joined = joined(&self.cuts);
+            let moment = Moment {
+                now,
+                directory: &self.directory,
+                facts: &self.facts,
+                history: &self.history,
+                calm_since: self.calm_since,
+                joined: &joined,
+            };
+            if let Some(station) = self.stations.get_mut(observer) {
+                complete_at_entry(observer, station, &moment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the copies of every node; what has differed twice is returned.
+    ///
+    /// # Errors
+    /// What is broken without patience.
+    pub(crate) fn compare(&mut self, looks: &mut Looks) -> Result<Option<String>, Broken> {
+        self.refresh_facts();
+        let joined = joined(&self.cuts);
+        let moment = Moment {
+            now: self.shared.clock.now(),
+            directory: &self.directory,
+            facts: &self.facts,
+            history: &self.history,
+            calm_since: self.calm_since,
+            joined: &joined,
+        };
+        looks.look(&mut self.stations, &moment)
     }
 
     /// Facts of every node that runs, asked again of those that have run since.
     pub(crate) fn refresh_facts(&mut self) {
-        let devices = self.directory.len();
-        for ((station, facts), fresh) in self.stations.iter_mut().zip(&mut self.facts).zip(&mut self.fresh) {
+        let (now, devices) = (self.shared.clock.now(), self.directory.len());
+        for (node, station) in self.stations.iter_mut().enumerate() {
+            let (Some(facts), Some(fresh)) = (self.facts.get_mut(node), self.fresh.get_mut(node)) else { continue };
             if !station.runs() {
+                if !station.lives() {
+                    self.history.ended(node);
+                }
                 self.changed |= facts.take().is_some();
             } else if station.take_ran() || facts.is_none() {
                 let me = station.me().cloned();
@@ -354,6 +458,9 @@ impl World {
                     (Some(old), Some(new)) => !old.same_but_stamps(new),
                     _ => true,
                 };
+                if let Some(new) = &new {
+                    self.history.holds(now, node, new);
+                }
                 *facts = new;
                 *fresh = true;
             }
@@ -382,4 +489,38 @@ impl World {
         // Nobody's own view: whose it is does not matter.
         ClusterView { me: self.somebody.clone(), nodes }
     }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        DIALS.with_borrow_mut(|free| free.append(&mut self.dials));
+    }
+}
+
+/// Whether two nodes hear each other.
+fn joined(cuts: &BTreeSet<(u16, u16)>) -> impl Fn(usize, usize) -> bool {
+    let index = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    move |a, b| {
+        let (a, b) = (index(a), index(b));
+        !cuts.contains(&(a, b)) && !cuts.contains(&(b, a))
+    }
+}
+
+/// A message of a stranger, broken now and then: cut short, or with some other bytes in it.
+fn botch(dice: &mut Random, bytes: Bytes) -> Bytes {
+    if dice.below(100) >= BROKEN_IN_100 || bytes.is_empty() {
+        return bytes;
+    }
+    let place = |dice: &mut Random| usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0);
+    if dice.below(2) == 0 {
+        return bytes.slice(..place(dice));
+    }
+    let mut other = bytes.to_vec();
+    for _ in 0..=dice.below(8) {
+        let at = place(dice);
+        if let Some(byte) = other.get_mut(at) {
+            *byte = u8::try_from(dice.below(256)).unwrap_or(0);
+        }
+    }
+    Bytes::from(other)
 }

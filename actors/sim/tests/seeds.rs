@@ -11,6 +11,9 @@ const DEVICES: u32 = 30;
 fn small(seed: u64) -> Setup {
     Setup::small(seed, DEVICES).unwrap()
 }
+fn rough(seed: u64) -> Setup {
+    Setup::rough(seed, DEVICES).unwrap()
+}
 
 /// A run in which everything holds; otherwise its last events and how to see all of them.
 fn good(setup: Setup, time: Duration) -> Outcome {
@@ -18,14 +21,17 @@ fn good(setup: Setup, time: Duration) -> Outcome {
     if let Some(broken) = &outcome.broken {
         let end = outcome.lines.iter().rev().take(40).rev().cloned().collect::<Vec<_>>().join("\n");
         let seed = outcome.seed;
-        panic!("{broken}\n{end}\nall of it: tandem-sim --seed {seed} --seconds {}", time.as_secs());
+        panic!(
+            "{broken}\n{end}\nall of it: cargo run --release -p sim -- --seed {seed} --trace --seconds {}",
+            time.as_secs()
+        );
     }
     outcome
 }
 
 #[test]
 fn one_seed_is_one_run_to_the_last_event() {
-    let setup = || Setup { traced: true, ..small(7) };
+    let setup = || Setup { traced: true, ..rough(7) };
     let (one, other) = (good(setup(), TIME), good(setup(), TIME));
     if let Some((a, b)) = one.lines.iter().zip(&other.lines).find(|(a, b)| a != b) {
         panic!("the runs part here:\n{a}\n{b}");
@@ -33,13 +39,13 @@ fn one_seed_is_one_run_to_the_last_event() {
     assert_eq!(one.lines.len(), other.lines.len());
     assert_eq!((one.hash, one.packets, one.steps), (other.hash, other.packets, other.steps));
     assert!(one.packets > 5_000 && one.lines.len() > 5_000, "{} packets", one.packets);
-    assert_ne!(good(small(8), TIME).hash, one.hash, "another seed is another run");
+    assert_ne!(good(rough(8), TIME).hash, one.hash, "another seed is another run");
 }
 
 /// Nothing is left behind by the runs before it, and no clock but the virtual one is read: a clock of a run panics outside its runtime.
 #[test]
 fn one_seed_is_the_same_run_first_and_last_in_a_range() {
-    let hashes = [7, 9, 8, 9, 7].map(|seed| good(small(seed), TIME / 3).hash);
+    let hashes = [7, 9, 8, 9, 7].map(|seed| good(rough(seed), TIME / 3).hash);
     assert_eq!((hashes[0], hashes[1]), (hashes[4], hashes[3]));
     assert_ne!(hashes[0], hashes[1]);
 }
@@ -47,11 +53,12 @@ fn one_seed_is_the_same_run_first_and_last_in_a_range() {
 #[test]
 fn everything_holds_in_twenty_seeds() {
     for seed in 1..=20 {
-        good(small(seed), TIME);
+        good(rough(seed), TIME);
     }
 }
 
 /// Each line of `seeds/*.txt` that is not a comment: `SEED SECONDS DEVICES`; the comment above it tells what failed once.
+/// When more kinds of faults are drawn a number stands for another run; what must not be lost is told in `stories.rs` too.
 #[test]
 fn what_failed_once_holds() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds");
@@ -63,7 +70,7 @@ fn what_failed_once_holds() {
         for line in text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
             let numbers: Vec<u64> = line.split_whitespace().map(|n| n.parse().unwrap()).collect();
             let [seed, seconds, devices] = numbers[..] else { panic!("{}: {line}", path.display()) };
-            let setup = Setup::small(seed, u32::try_from(devices).unwrap()).unwrap();
+            let setup = Setup::rough(seed, u32::try_from(devices).unwrap()).unwrap();
             good(setup, Duration::from_secs(seconds));
             runs += 1;
         }

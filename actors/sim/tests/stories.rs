@@ -85,6 +85,94 @@ fn a_node_that_is_stopped_sends_its_devices_away_first() {
     assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
 }
 
+/// The rows of CCM3's earlier life go when its new one serves. What the others count at it is what it serves then, and not less by them.
+/// (The look at the copies compares the counts.)
+#[test]
+fn a_node_that_has_returned_is_counted_as_it_is() {
+    let mut sim = small();
+    sim.apply(Fault::PowerOff(CCM3));
+    run(&mut sim, Duration::from_secs(1));
+    sim.apply(Fault::Return(CCM3));
+    run(&mut sim, Duration::from_secs(10));
+    assert!(told(&sim, "CCM3#1700000000 have gone: it has a new life").len() == 2, "{}", sim.lines().join("\n"));
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// CCM1 is dead and CCM3 hears CCM2, which does not hear it: CCM2's rows count as orphans at CCM3. One of them takes over a row of CCM1, and
+/// must not go with it.
+#[test]
+fn a_device_that_moved_to_a_node_that_does_not_hear_us_is_still_known() {
+    let mut sim = small();
+    sim.apply(Fault::CutOneWay(CCM3, CCM2));
+    run(&mut sim, Duration::from_secs(2));
+    sim.apply(Fault::Crash(CCM1));
+    run(&mut sim, Duration::from_secs(8));
+    assert_eq!(told(&sim, "(rank 2): failover").len(), 12, "{}", sim.lines().join("\n"));
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// CCM3 returns, waits for CCM2, which it cannot reach, and is stopped again before it serves: the devices of its life before are still known.
+/// (The look at the copies asks that orphans stay.)
+#[test]
+fn a_node_that_is_stopped_while_it_joins_takes_no_rows_with_it() {
+    let mut sim = small();
+    sim.apply(Fault::Cut(CCM2, CCM3));
+    sim.apply(Fault::PowerOff(CCM3));
+    sim.apply(Fault::Return(CCM3));
+    run(&mut sim, Duration::from_millis(900));
+    sim.apply(Fault::Stop(CCM3));
+    run(&mut sim, Duration::from_secs(2));
+    assert_eq!(told(&sim, "CCM3#1700000000 have gone"), Vec::<String>::new());
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// The link of CCM1 and CCM2 is there for a second and away for a second, for a minute. Their phones reach them all the time: nobody moves.
+#[test]
+fn a_link_that_flaps_for_a_minute_moves_nobody() {
+    let mut sim = small();
+    let before = told(&sim, "register").len();
+    for _ in 0..30 {
+        sim.apply(Fault::Cut(CCM1, CCM2));
+        run(&mut sim, Duration::from_secs(1));
+        sim.apply(Fault::Heal(CCM1, CCM2));
+        run(&mut sim, Duration::from_secs(1));
+    }
+    assert!(told(&sim, "was out of sight").len() > 10, "it did not flap");
+    assert_eq!(told(&sim, "register").len(), before, "{}", sim.lines().join("\n"));
+    assert!(sim.is_everybody_home());
+}
+
+/// All three nodes lose power and come back one after another: every phone is home again, and nobody serves before it is complete.
+#[test]
+fn a_cluster_that_restarts_as_a_whole_has_everybody_home_again() {
+    let mut sim = small();
+    [CCM1, CCM2, CCM3].into_iter().for_each(|n| sim.apply(Fault::PowerOff(n)));
+    run(&mut sim, Duration::from_secs(3));
+    for n in [CCM3, CCM1, CCM2] {
+        sim.apply(Fault::Return(n));
+        run(&mut sim, Duration::from_millis(700));
+    }
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// The disk of CCM2 takes no byte, so the number of a new life cannot be kept: the node does not begin it. Once there is space it does.
+#[test]
+fn a_node_begins_no_life_whose_number_it_cannot_keep() {
+    let mut sim = small();
+    sim.apply(Fault::Crash(CCM2));
+    sim.apply(Fault::DiskFull(CCM2));
+    sim.apply(Fault::Return(CCM2));
+    run(&mut sim, Duration::from_secs(5));
+    assert!(told(&sim, "CCM2 cannot write the number of its life").len() >= 4, "{}", sim.lines().join("\n"));
+    assert_eq!(told(&sim, "CCM2 is up (life").len(), 2, "only its first life was seen, by two nodes");
+    sim.apply(Fault::DiskTorn(CCM2));
+    run(&mut sim, Duration::from_secs(3));
+    sim.apply(Fault::DiskGood(CCM2));
+    run(&mut sim, Duration::from_secs(3));
+    assert_eq!(told(&sim, "CCM2 is up (life").len(), 4);
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
 /// CCM1 and CCM2 are dead, so their devices are at CCM3; both return together. Whoever lives at CCM1 goes there in one step, although
 /// CCM2 answers as well and is often ready a moment earlier.
 #[test]

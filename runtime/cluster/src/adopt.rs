@@ -43,6 +43,10 @@ impl Adoptions {
     pub(crate) fn settled(&self, now: Time, patience: Duration) -> bool {
         self.open.is_empty() || self.began.is_some_and(|began| now >= began + patience)
     }
+    /// Whether a peer has given all it kept of this life.
+    pub(crate) fn has_taken(&self, life: &NodeLife) -> bool {
+        self.done.contains_key(life)
+    }
     /// Joining is over: no new sets are begun, and what is open is left.
     pub(crate) fn close(&mut self) {
         self.closed = true;
@@ -83,7 +87,7 @@ impl<R: Row> Cluster<R> {
     }
 
     /// An earlier life of this node; or a life that is down and of which nothing is kept here.
-    fn is_wanted(&self, life: &NodeLife) -> bool {
+    pub(crate) fn is_wanted(&self, life: &NodeLife) -> bool {
         if life.node == self.me.node {
             return life.incarnation < self.me.incarnation;
         }
@@ -178,7 +182,7 @@ impl<R: Row> Cluster<R> {
     }
 
     /// Orphans of a third node are kept here too, unless their owner has been heard meanwhile.
-    fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
+    pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
         if self.members.life_of(&owner.node).is_some_and(|known| known >= *owner) {
             return;
         }

@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::link::{Lane, LinkEvent};
 use crate::row::Op;
+use crate::saved::Saved;
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
@@ -132,11 +133,16 @@ pub enum Input<R> {
         /// Where to go on; `None` at the end.
         next: Option<u64>,
     },
-    /// Orphaned rows with this key are no longer wanted: taken over, or a newer row of a live owner exists. Rows of live owners stay.
+    /// Rows that were kept in a file, by this node's earlier life. Before [`Output::InSync`] only; later they are worth nothing. What no peer knows
+    /// better comes out right before [`Output::InSync`]: own ones as [`Output::Adoptable`], others as [`Output::Orphaned`] and [`Output::Changed`].
+    Restore(Vec<Saved<R>>),
+    /// Orphaned rows with this key are no longer wanted: taken over, or a newer row exists. Rows of live owners stay.
     /// What went is told as [`Output::Changed`].
     Drop {
         /// The key.
         key: u128,
+        /// Whose row is the newer one: it stays. Its owner may count as down itself, when it is heard and does not hear us.
+        but: Option<NodeLife>,
     },
     /// Send a signal: once, in order, resent until acknowledged.
     Signal {
@@ -450,6 +456,8 @@ pub struct OwnerView {
     pub digest: Digest,
     /// The last change applied.
     pub applied: u64,
+    /// Its clock minus ours, in microseconds, if it was ever heard.
+    pub clock_ahead_micros: Option<i64>,
 }
 
 /// What has happened since the start; each value only grows.

@@ -12,6 +12,7 @@ use crate::link::{Lane, LinkEvent};
 use crate::log::Log;
 use crate::membership::{Membership, News};
 use crate::row::Row;
+use crate::saved::Saved;
 use crate::settings::Settings;
 use crate::signals::{Bounds, Effect, Signals};
 use crate::snapshot::Transfer;
@@ -36,6 +37,8 @@ pub struct Cluster<R: Row> {
     pub(crate) transfers: Vec<Transfer>,
     pub(crate) adoptions: Adoptions,
     pub(crate) signals: Signals,
+    /// Rows from a file, until this node is in sync.
+    pub(crate) saved: Vec<Saved<R>>,
     pub(crate) in_sync: bool,
     pub(crate) counters: Counters,
     /// The last ticket or request number given out.
@@ -68,6 +71,7 @@ impl<R: Row> Cluster<R> {
             transfers: Vec::new(),
             adoptions: Adoptions::default(),
             signals: Signals::new(header, bounds),
+            saved: Vec::new(),
             in_sync: false,
             counters: Counters::default(),
             serial: 0,
@@ -197,10 +201,11 @@ impl<R: Row> Cluster<R> {
         }
     }
 
-    /// An owner that is back, in service and proven needs the rows of its earlier lives no longer.
+    /// An owner that is back, has been in service and is proven needs the rows of its earlier lives no longer. One that is stopped while it
+    /// still joins has not taken them up.
     pub(crate) fn retire_earlier(&mut self, node: &NodeName) {
         let Some(life) = self.members.up_life_of(node) else { return };
-        let serves = self.members.peers.get(node).is_some_and(|peer| peer.node_state != NodeState::Joining);
+        let serves = self.members.peers.get(node).is_some_and(|peer| peer.served);
         if !serves || !self.tables.get_mut(&life).is_some_and(|copy| copy.complete) {
             return;
         }
@@ -233,6 +238,7 @@ impl<R: Row> Cluster<R> {
         });
         if ready && self.adoptions.settled(now, self.settings.adopt_patience) {
             self.in_sync = true;
+            self.restore(now);
             self.adoptions.close();
             self.say(Output::InSync);
         }
@@ -329,8 +335,10 @@ impl<R: Row> Machine for Cluster<R> {
             }
             Input::OwnRows(rows) => self.own_rows(&rows),
             Input::Chunk { peer, ticket, rows, next } => self.chunk_read(now, &peer, ticket, &rows, next),
-            Input::Drop { key } => {
-                for (owner, change) in self.tables.drop_orphans(key) {
+            Input::Restore(saved) if !self.in_sync => self.saved = saved,
+            Input::Restore(_) => {}
+            Input::Drop { key, but } => {
+                for (owner, change) in self.tables.drop_orphans(key, but.as_ref()) {
                     self.say(Output::Changed { owner, changes: vec![change] });
                 }
             }

@@ -44,6 +44,8 @@ pub(crate) struct Peer {
     pub(crate) hearing: bool,
     pub(crate) hears_us: bool,
     pub(crate) node_state: NodeState,
+    /// This life has been in service: what it wanted of its earlier lives it has.
+    pub(crate) served: bool,
     pub(crate) has_of_us: Option<u64>,
     pub(crate) orphans: Vec<OrphanSet>,
     /// This life has been up: up again is a flap.
@@ -63,6 +65,7 @@ impl Peer {
             hearing: false,
             hears_us: false,
             node_state: NodeState::Joining,
+            served: false,
             has_of_us: None,
             orphans: Vec::new(),
             was_up: false,
@@ -232,6 +235,7 @@ impl Membership {
             self.beat_soon = true;
         }
         let said = std::mem::replace(&mut peer.node_state, beat.state);
+        peer.served |= beat.state == NodeState::InService;
         match (peer.state, peer.hears_us) {
             (MemberState::Down, true) => {
                 let flap = peer.was_up.then(|| now.since(peer.since));

@@ -69,7 +69,7 @@ impl<R: Row> Cluster<R> {
         self.news(now);
         let Some(copy) = self.tables.get_mut(life) else { return };
         copy.hear_clock(now, beat.clock);
-        let lacking = copy.claim(beat.head, beat.digest);
+        let lacking = copy.claim(now, beat.clock, beat.head, beat.digest);
         // Rows may still be on their way behind the heartbeat; what an earlier heartbeat had claimed is not.
         let joining = !copy.was_complete && copy.applied < beat.head;
         if copy.groundless {

@@ -18,6 +18,10 @@ use tandem_base::{NodeLife, NodeName, Time};
 const LIVES_MAX: usize = 3;
 /// Rows taken out of a forgotten copy per step.
 const FORGET_STEP: usize = 1_024;
+/// No heartbeat travels for so much longer than the fastest one: a peer that is silent for so long is dead.
+const LATE: Duration = Duration::from_secs(1);
+/// The same by our own clock alone.
+const LATE_AT_LAST: Duration = Duration::from_secs(10);
 /// Clocks of two hosts drift apart by less than this: the best offset heard is given up at this pace, in parts per 10,000.
 const DRIFT_PER_10_000: i64 = 1;
 
@@ -33,7 +37,8 @@ pub(crate) struct Copy<R> {
     claim: Option<(u64, Digest)>,
     /// After a snapshot: proofs count from here on.
     settled_at: u64,
-    applied_at_claim: u64,
+    /// What had been applied at the last claim, and since which claim that has not changed.
+    applied_at_claim: (u64, Time),
     /// More was applied than the owner has ever written: only a new snapshot helps.
     impossible: bool,
     pub(crate) complete: bool,
@@ -84,7 +89,7 @@ impl<R: Row> Copy<R> {
             head: 0,
             claim: None,
             settled_at: 0,
-            applied_at_claim: 0,
+            applied_at_claim: (0, Time::ZERO),
             impossible: false,
             complete: false,
             was_complete: false,
@@ -184,18 +189,27 @@ impl<R: Row> Copy<R> {
         self.groundless = true;
         let wrong = std::mem::replace(&mut self.impossible, false);
         self.applied = if wrong { start } else { self.applied.max(start) };
-        self.applied_at_claim = 0;
+        self.applied_at_claim = (0, Time::ZERO);
         self.head = self.head.max(start);
     }
 
-    /// A heartbeat says: at `seq` my set has this digest. Returns whether the copy lacked rows at the heartbeat before this one.
-    pub(crate) fn claim(&mut self, seq: u64, digest: Digest) -> bool {
+    /// A heartbeat that left at `sent` on its owner's clock says: at `seq` my set has this digest. Returns whether the copy lacked rows at
+    /// the heartbeat before this one. Call [`Copy::hear_clock`] first.
+    pub(crate) fn claim(&mut self, now: Time, sent: Time, seq: u64, digest: Digest) -> bool {
         let behind = self.claim.is_some_and(|(before, _)| self.applied < before);
         // The newest word counts, not the highest: a wrong one must not stand for ever.
         self.claim = Some((seq, digest));
         self.head = self.applied.max(seq);
-        let beyond = std::mem::replace(&mut self.applied_at_claim, self.applied);
-        self.impossible |= beyond > seq;
+        if self.applied_at_claim.0 != self.applied {
+            self.applied_at_claim = (self.applied, now);
+        }
+        // Heartbeats travel in a lane of their own, and rows may overtake several of them: only one that left after the rows had arrived
+        // proves that they were never written.
+        let arrived = signed(self.applied_at_claim.1 + LATE);
+        let later = self.clock.is_some_and(|clock| signed(sent).saturating_sub(clock.ahead) >= arrived);
+        // The owner's clock may once have been told wrong; that must not hide it for ever.
+        let at_last = now >= self.applied_at_claim.1 + LATE_AT_LAST;
+        self.impossible |= self.applied > seq && (later || at_last);
         behind
     }
 
@@ -345,9 +359,9 @@ impl<R: Row> Tables<R> {
         Some((life, changes))
     }
 
-    /// Orphaned rows with this key go.
-    pub(crate) fn drop_orphans(&mut self, key: u128) -> Vec<(NodeLife, Change<R>)> {
-        let orphaned = self.copies.iter_mut().filter(|(_, copy)| copy.orphaned.is_some());
+    /// Orphaned rows with this key go, but for that of one owner.
+    pub(crate) fn drop_orphans(&mut self, key: u128, but: Option<&NodeLife>) -> Vec<(NodeLife, Change<R>)> {
+        let orphaned = self.copies.iter_mut().filter(|(life, copy)| copy.orphaned.is_some() && Some(*life) != but);
         let gone = orphaned.filter_map(|(life, copy)| Some((life.clone(), copy.rows.remove(key)?)));
         gone.map(|(life, row)| (life, Change { op: Op::Remove { key }, previous: Some(row) })).collect()
     }

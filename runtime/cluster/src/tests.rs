@@ -4,6 +4,7 @@ mod adoption;
 mod chaos;
 mod membership;
 mod net;
+mod saved;
 mod signals;
 mod tables;
 mod wire;

@@ -2,6 +2,7 @@
 
 use crate::api::{Counters, Found, Member, OwnerView, Page};
 use crate::cluster::Cluster;
+use crate::digest::Digest;
 use crate::row::Row;
 use crate::settings::Settings;
 use tandem_base::{NodeLife, Time};
@@ -26,6 +27,10 @@ impl<R: Row> Cluster<R> {
     /// The last own change's sequence number.
     pub fn own_head(&self) -> u64 {
         self.log.head()
+    }
+    /// The digest of the own set after that change: what every complete copy at that sequence has.
+    pub fn own_digest(&self) -> Digest {
+        self.log.digest()
     }
 
     /// Every configured peer as seen here, by name.
@@ -66,6 +71,7 @@ impl<R: Row> Cluster<R> {
             complete: copy.complete,
             digest: copy.rows.digest(),
             applied: copy.applied,
+            clock_ahead_micros: copy.clock_ahead(),
         });
         view.collect()
     }

@@ -4,6 +4,7 @@
 //! It must never read std's `Instant`: that does not move with a paused clock.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tandem_base::{Time, UnixMillis};
 use tokio::runtime::Handle;
@@ -13,20 +14,47 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
+    /// Monotonic time at the origin: each host counts from a moment of its own.
+    started: Time,
     /// Wall time at the origin, when simulated.
     epoch: Option<UnixMillis>,
+    dial: Option<&'static Dial>,
+}
+
+/// A simulated host's wall clock may be wrong: this is how far it is ahead, and where it is set. Monotonic time never jumps.
+#[derive(Debug, Default)]
+pub struct Dial {
+    ahead_millis: AtomicI64,
+}
+impl Dial {
+    /// Sets the wall clock so many milliseconds ahead of the true time, or behind it.
+    pub fn set(&self, ahead_millis: i64) {
+        self.ahead_millis.store(ahead_millis, Ordering::Relaxed);
+    }
+    /// How far it is ahead.
+    pub fn ahead_millis(&self) -> i64 {
+        self.ahead_millis.load(Ordering::Relaxed)
+    }
 }
 
 impl Clock {
     /// The machine's clock. All copies of one process share one origin, also across threads.
     pub fn system() -> Self {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
-        Self { origin: *ORIGIN.get_or_init(Instant::now), epoch: None }
+        Self { origin: *ORIGIN.get_or_init(Instant::now), started: Time::ZERO, epoch: None, dial: None }
     }
 
     /// A clock that starts at [`Time::ZERO`] now and follows the paused clock of the runtime it is read in; wall time starts at `epoch`.
     pub fn simulated(epoch: UnixMillis) -> Self {
-        Self { origin: Instant::now(), epoch: Some(epoch) }
+        Self { origin: Instant::now(), started: Time::ZERO, epoch: Some(epoch), dial: None }
+    }
+
+    /// The simulated clock of one host: its monotonic time reads `started` now, its wall time is that of this clock as far as `dial` says.
+    #[must_use]
+    pub fn of_host(&self, started: Time, dial: &'static Dial) -> Self {
+        let passed = u64::try_from(self.now().since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let epoch = self.epoch.map(|epoch| UnixMillis(epoch.0.saturating_add(passed)));
+        Self { origin: Instant::now(), started, epoch, dial: Some(dial) }
     }
 
     /// Microseconds since this clock's origin.
@@ -39,14 +67,17 @@ impl Clock {
             self.epoch.is_none() || Handle::try_current().is_ok(),
             "a simulated clock is read outside its runtime: enter the runtime first"
         );
-        Time::ZERO + Instant::now().saturating_duration_since(self.origin)
+        self.started + Instant::now().saturating_duration_since(self.origin)
     }
 
     /// Wall-clock time. For people, nonces and stamps; never for timers.
     pub fn unix_millis(&self) -> UnixMillis {
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         match self.epoch {
-            Some(epoch) => UnixMillis(epoch.0.saturating_add(self.now().as_millis())),
+            Some(epoch) => {
+                let ahead = self.dial.map_or(0, Dial::ahead_millis);
+                UnixMillis(epoch.0.saturating_add(millis(self.now().since(self.started))).saturating_add_signed(ahead))
+            }
             None => UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
         }
     }
@@ -73,6 +104,22 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(3_600)).await;
             assert_eq!(clock.now(), Time::from_secs(3_600));
             assert_eq!(clock.unix_millis(), UnixMillis(3_601_000));
+        });
+    }
+
+    #[test]
+    fn a_simulated_host_counts_from_its_own_moment_and_may_show_a_wrong_time() {
+        static DIAL: Dial = Dial { ahead_millis: AtomicI64::new(0) };
+        paused().block_on(async {
+            let world = Clock::simulated(UnixMillis(1_000_000));
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let host = world.of_host(Time::from_secs(500), &DIAL);
+            assert_eq!((host.now(), host.unix_millis()), (Time::from_secs(500), UnixMillis(1_010_000)));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            DIAL.set(-5_000);
+            assert_eq!((host.now(), host.unix_millis()), (Time::from_secs(501), UnixMillis(1_006_000)));
+            DIAL.set(0);
+            assert_eq!(host.unix_millis(), world.unix_millis());
         });
     }
 

@@ -162,15 +162,57 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
+/// What a simulated disk may do wrong. A slow one is none of these: whoever drives it lets time pass before it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// There is no space: every write is refused and changes nothing.
+    Full,
+    /// The power goes during each write, first before and then after the moment that counts, in turn: nobody is told that it was done, and
+    /// the file is the old one or the new one, never a mixture ([`Disk::write`]).
+    Torn,
+}
+
 /// Files in memory, for the simulator. Clones are the same disk; it outlives the nodes that use it, as a disk does.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
-    files: Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>,
+    inner: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    fault: Option<DiskFault>,
+    torn: u32,
 }
 
 impl MemoryDisk {
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<PathBuf, Vec<u8>>) -> T) -> T {
-        f(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).files)
+    }
+    /// From now on it does this wrong, or nothing.
+    pub fn set_fault(&self, fault: Option<DiskFault>) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).fault = fault;
+    }
+    /// Writes as far as the fault lets it.
+    fn put<T>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        f: impl FnOnce(&mut BTreeMap<PathBuf, Vec<u8>>) -> T,
+    ) -> Result<T, HostError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = match inner.fault {
+            None => return Ok(f(&mut inner.files)),
+            Some(DiskFault::Full) => io::ErrorKind::StorageFull,
+            Some(DiskFault::Torn) => {
+                inner.torn = inner.torn.wrapping_add(1);
+                if inner.torn.is_multiple_of(2) {
+                    f(&mut inner.files);
+                }
+                io::ErrorKind::Interrupted
+            }
+        };
+        Err(HostError::disk(action, path, lost.into()))
     }
 }
 
@@ -183,17 +225,17 @@ impl Disk for MemoryDisk {
         if size > bound { Err(HostError::TooLarge { path: path.to_owned(), size, bound }) } else { Ok(bytes) }
     }
     fn write(&self, path: &Path, bytes: &[u8], _access: Access) -> Result<(), HostError> {
-        self.with(|files| files.insert(path.to_owned(), bytes.to_vec()));
+        self.put("write", path, |files| files.insert(path.to_owned(), bytes.to_vec()))?;
         Ok(())
     }
     fn create(&self, path: &Path, bytes: &[u8], _access: Access) -> Result<bool, HostError> {
-        Ok(self.with(|files| match files.entry(path.to_owned()) {
+        self.put("create", path, |files| match files.entry(path.to_owned()) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
                 place.insert(bytes.to_vec());
                 true
             }
-        }))
+        })
     }
     fn create_dir(&self, _path: &Path) -> Result<(), HostError> {
         Ok(())
@@ -318,5 +360,26 @@ mod tests {
         assert_eq!(disk.read(path, 100).unwrap(), b"life 2");
         disk.remove(path).unwrap();
         assert!(disk.read(path, 100).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_simulated_disk_that_fails_leaves_the_old_file_or_the_new_one() {
+        let disk = MemoryDisk::default();
+        let path = Path::new("/state/node");
+        let read = || String::from_utf8(disk.read(path, 100).unwrap()).unwrap();
+        disk.write(path, b"life 2", Access::Private).unwrap();
+        disk.set_fault(Some(DiskFault::Full));
+        let error = disk.write(path, b"life 3", Access::Private).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write /state/node: "), "{error}");
+        assert!(disk.create(Path::new("/state/new"), b"", Access::Private).is_err());
+        assert_eq!(read(), "life 2");
+        disk.set_fault(Some(DiskFault::Torn));
+        assert!(disk.write(path, b"life 3", Access::Private).is_err());
+        assert_eq!(read(), "life 2");
+        assert!(disk.write(path, b"life 3", Access::Private).is_err());
+        assert_eq!(read(), "life 3");
+        disk.set_fault(None);
+        disk.write(path, b"life 4", Access::Private).unwrap();
+        assert_eq!(read(), "life 4");
     }
 }

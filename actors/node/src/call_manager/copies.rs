@@ -13,13 +13,21 @@ impl CallManager {
     /// Rows of another owner changed here.
     pub(super) fn changed(&mut self, owner: &NodeLife, changes: Vec<Change<Registration>>) {
         let Some(node) = self.directory.node_index(&owner.node) else { return };
+        // Only what a living node serves is counted: rows of an earlier life go while those of the new one come, and whoever is heard but
+        // counts as down is counted when it is up again.
+        let counted = self.view.is_life_alive(owner);
         let mut claims = Vec::new();
         for change in changes {
-            if let Some(previous) = &change.previous {
+            if let Some(previous) = change.previous.as_ref().filter(|_| counted) {
                 self.uncount(node, previous);
             }
             match change.op {
-                Op::Put(row) => self.row_put(owner, node, row, &mut claims),
+                Op::Put(row) => {
+                    if counted {
+                        self.count(node, &row);
+                    }
+                    self.row_put(owner, node, row, &mut claims);
+                }
                 Op::Remove { key } => self.row_removed(node, key),
             }
         }
@@ -30,7 +38,6 @@ impl CallManager {
 
     fn row_put(&mut self, owner: &NodeLife, node: u16, row: Registration, claims: &mut Vec<Claim>) {
         let Some(device) = self.directory.find_key(row.0.device) else { return };
-        self.count(node, &row);
         let known = self.locator.elsewhere(device);
         if self.locator.slot(device).is_some() {
             claims.push(Claim { device, owner: owner.clone(), stamp: row.0.stamp, rank: row.0.rank });
@@ -40,13 +47,13 @@ impl CallManager {
         }
         // The row of a dead owner is taken over by this newer one.
         if known.is_some_and(|k| k.owner != node && k.stamp <= row.0.stamp && !self.is_up(k.owner)) {
-            self.take_over(row.0.device.0);
+            self.take_over(row.0.device.0, owner);
         }
     }
 
-    /// Drops the orphaned copies of a row; what was dropped comes out of the machine as changes.
-    fn take_over(&mut self, key: u128) {
-        tandem_base::Machine::handle(&mut self.cluster, self.clock.now(), Input::Drop { key });
+    /// Drops the orphaned copies of a row that `by` has taken over; what was dropped comes out of the machine as changes.
+    fn take_over(&mut self, key: u128, by: &NodeLife) {
+        tandem_base::Machine::handle(&mut self.cluster, self.clock.now(), Input::Drop { key, but: Some(by.clone()) });
     }
 
     fn row_removed(&mut self, node: u16, key: u128) {
@@ -89,7 +96,7 @@ impl CallManager {
         );
     }
 
-    /// A flap: the owner never died, its rows count again.
+    /// A life is up: the rows that have come before it was count now, and after a flap all of them do again.
     pub(super) fn recount(&mut self, owner: &NodeLife) {
         let Some(node) = self.directory.node_index(&owner.node) else { return };
         self.counts.clear_node(node);

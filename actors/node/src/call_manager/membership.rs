@@ -35,6 +35,7 @@ impl CallManager {
         match output {
             Output::Up { node, incarnation } => {
                 self.sees(now, &node, incarnation, Sight::Up);
+                self.recount(&NodeLife { node: node.clone(), incarnation });
                 self.note("node_up", "heard".to_owned(), format!("{node} is up (life {incarnation})"));
                 self.tell_quarantine(&node);
             }
@@ -54,8 +55,7 @@ impl CallManager {
                 self.note("node_down", why.to_string(), format!("{node} is down: {why}"));
                 self.effects_of_death(&NodeLife { node, incarnation }, cause(why));
             }
-            Output::Flap { node, incarnation, down_for } => {
-                self.recount(&NodeLife { node: node.clone(), incarnation });
+            Output::Flap { node, down_for, .. } => {
                 let text = format!("{node} was out of sight for {} ms and never died", down_for.as_millis());
                 self.note("node_flap", "link".to_owned(), text);
             }

@@ -6,7 +6,7 @@ use crate::locator::DeviceIndex;
 use crate::registration::Registration;
 use actix::{Context, Handler, Message};
 use tandem_base::{NodeLife, Time};
-use tandem_cluster::NodeState;
+use tandem_cluster::{Digest, NodeState, OwnerView};
 use tandem_model::view::ClusterView;
 
 /// What a node sees, in numbers.
@@ -20,6 +20,10 @@ pub struct Overview {
     pub state: NodeState,
     /// Whether its copy of each living peer's rows is proven complete.
     pub complete: bool,
+    /// Its copies of other owners' rows, one per life of an owner.
+    pub copies: Vec<OwnerView>,
+    /// Its own rows: the last change's sequence number, and the digest after it.
+    pub own: (u64, Digest),
 }
 /// Asks for an [`Overview`].
 pub struct Look;
@@ -34,6 +38,8 @@ impl Handler<Look> for CallManager {
             counts: self.counts.clone(),
             state: self.state,
             complete: self.cluster.divergent_peers() == 0,
+            copies: self.cluster.owners(),
+            own: (self.cluster.own_head(), self.cluster.own_digest()),
         })
     }
 }

@@ -2,15 +2,18 @@
 
 use super::World;
 use crate::faults::Fault;
-use crate::station::Station;
+use crate::station::{Start, Station};
 use std::time::Duration;
 use tandem_base::{NodeName, Time};
+use tandem_host::disk::DiskFault;
 use tandem_host::link::simulated::Path;
 use tandem_model::timings::DRAIN;
 use tandem_rules::invariants::Broken;
 
 /// As in production: between two rounds of a polite stop.
 const LEAVE_ROUND: Duration = Duration::from_millis(100);
+/// As in production: a node that could not be started is started again after this.
+const START_AGAIN: Duration = Duration::from_secs(1);
 
 impl World {
     /// One thing goes wrong, or ends.
@@ -18,15 +21,34 @@ impl World {
         let now = self.now();
         let told = fault.tell(&self.directory.nodes);
         self.log.event(now, &format!("--- {told}"));
-        if let Err(how) = self.on_nodes(fault).and_then(|()| self.on_nets(fault)) {
+        let done = self.on_nodes(fault).and_then(|()| self.on_hosts(fault));
+        if let Err(how) = done.and_then(|()| self.on_links(fault)).and_then(|()| self.on_phones(fault)) {
             self.broken = Some(Broken { rule: "a_node_starts", how });
         }
         self.changed = true;
-        let calm = self.cuts.is_empty() && self.link_loss == 0 && !self.stations.iter().any(Station::hangs);
-        self.calm_since = calm.then_some(now);
+        self.disturbed(now);
+        let rough = self.is_rough();
+        self.history.fault(now, Some(fault), rough);
+    }
+    /// Whether phones may lose patience with a node that serves them.
+    fn is_rough(&self) -> bool {
+        let slow = self.stations.iter().any(|s| s.is_slow() || s.hangs());
+        let sip = self.shared.sip.borrow();
+        slow || sip.path() != self.setup.sip || sip.has_cuts()
+    }
+    /// Whether all is calm between nodes, after something has happened.
+    pub(super) fn disturbed(&mut self, now: Time) {
+        let still = self.stations.iter().any(|s| s.hangs() || s.is_slow());
+        let calm = self.cuts.is_empty() && self.link == self.setup.link && !still;
+        // Frames that are late are on their way beyond the end of their fault.
+        self.calm_since = calm.then_some(now.max(self.late_until));
+    }
+    fn set_link_delay(&mut self, more: Duration) {
+        self.late_until = self.late_until.max(self.now() + self.link.delay_max);
+        self.link.delay_max = self.setup.link.delay_max + more;
     }
 
-    /// What happens to a node or to the phones themselves.
+    /// What happens to the life of a node.
     fn on_nodes(&mut self, fault: Fault) -> Result<(), String> {
         let now = self.now();
         match fault {
@@ -48,32 +70,71 @@ impl World {
                 self.station(n)?.drain();
                 self.leaving.insert(n, (now, now + DRAIN));
             }
-            Fault::Off(of) => {
-                self.phones.switch_off(now, of, &mut self.wanted);
-            }
-            Fault::On => {
-                self.phones.switch_on(now, &mut self.wanted);
-            }
             Fault::Return(n) => {
                 self.silent.remove(&n);
                 if self.leaving.remove(&n).is_some() {
                     // Whoever starts a node that is stopping has waited long enough for it.
                     self.station(n)?.crash();
                 }
-                if !self.station(n)?.lives() {
-                    self.paces.begins(&self.node(n)?);
-                }
-                self.station(n)?.start()?;
+                let delay = self.station(n)?.disk_delay();
+                self.starting.insert(n, now + delay);
+                self.start_what_is_due(now)?;
             }
             Fault::Hang(n) => self.station(n)?.hang(),
             Fault::Resume(n) => self.station(n)?.resume(),
             _ => {}
         }
+        if let Fault::Crash(n) | Fault::PowerOff(n) = fault {
+            self.starting.remove(&n);
+            self.leaving.remove(&n);
+        }
         Ok(())
     }
 
-    /// What happens between nodes, or between them and the phones.
-    fn on_nets(&mut self, fault: Fault) -> Result<(), String> {
+    /// Begins the lives that are to begin; one that cannot write its number begins later.
+    pub(super) fn start_what_is_due(&mut self, now: Time) -> Result<(), String> {
+        let due: Vec<u16> = self.starting.iter().filter(|(_, at)| **at <= now).map(|(n, _)| *n).collect();
+        for n in due {
+            self.starting.remove(&n);
+            let name = self.node(n)?;
+            if self.station(n)?.lives() {
+                continue;
+            }
+            match self.station(n)?.start()? {
+                Start::Lives => {
+                    self.paces.begins(&name);
+                    self.lives.begins(&name);
+                    self.changed = true;
+                    self.disturbed(now);
+                    let rough = self.is_rough();
+                    self.history.fault(now, None, rough);
+                }
+                Start::DiskRefused => {
+                    self.log.event(now, &format!("--- {name} cannot write the number of its life"));
+                    self.starting.insert(n, now + START_AGAIN);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to the host of a node.
+    fn on_hosts(&mut self, fault: Fault) -> Result<(), String> {
+        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
+        match fault {
+            Fault::Slow(n, ms) => self.station(n)?.set_slow(millis(ms)),
+            Fault::ClockSet(n, ahead) => self.station(n)?.set_clock(ahead),
+            Fault::DiskFull(n) => self.station(n)?.set_disk(Some(DiskFault::Full), Duration::ZERO),
+            Fault::DiskTorn(n) => self.station(n)?.set_disk(Some(DiskFault::Torn), Duration::ZERO),
+            Fault::DiskSlow(n, ms) => self.station(n)?.set_disk(None, millis(ms)),
+            Fault::DiskGood(n) => self.station(n)?.set_disk(None, Duration::ZERO),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What happens between nodes.
+    fn on_links(&mut self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::Cut(a, b) => {
                 self.cuts.extend([(a, b), (b, a)]);
@@ -92,6 +153,29 @@ impl World {
                 self.shared.links.disconnect(&self.node(a)?, &self.node(b)?);
                 self.renew_cuts();
             }
+            Fault::LinkLoss(ppm) => self.link.loss_per_million = ppm,
+            Fault::LinkTwice(ppm) => self.link.twice_per_million = ppm,
+            Fault::LinkShort(ppm) => self.link.short_per_million = ppm,
+            Fault::LinkDelay(ms) => self.set_link_delay(Duration::from_millis(u64::from(ms))),
+            _ => {}
+        }
+        self.shared.links.set_default_path(self.link);
+        Ok(())
+    }
+
+    /// What happens to phones, or between them and the nodes.
+    fn on_phones(&mut self, fault: Fault) -> Result<(), String> {
+        let now = self.now();
+        let path = self.shared.sip.borrow().path();
+        let become_path = |path: Path| self.shared.sip.borrow_mut().set_path(path);
+        match fault {
+            Fault::Off(of) => self.phones.switch_off(now, of, &mut self.wanted),
+            Fault::Unpowered(of) => self.phones.lose_power(of)?,
+            Fault::On | Fault::Powered => self.phones.switch_on(now, &mut self.wanted),
+            Fault::Moved(of) => {
+                let phones = self.phones.one_in(of).filter_map(|n| self.phones.get(n));
+                phones.for_each(|p| self.shared.sip.borrow_mut().give_new_address(p.local()));
+            }
             Fault::Unplug { node, of } => {
                 let address = self.station(node)?.address;
                 for phone in self.phones.all().iter().filter(|p| (p.id() + 1) % u32::from(of.max(1)) == 0) {
@@ -104,12 +188,11 @@ impl World {
                     self.shared.sip.borrow_mut().set_cut(phone.local(), address, false);
                 }
             }
-            Fault::SipLoss(ppm) => {
-                self.shared.sip.borrow_mut().set_path(Path { loss_per_million: ppm, ..self.setup.sip });
-            }
-            Fault::LinkLoss(ppm) => {
-                self.link_loss = ppm;
-                self.shared.links.set_default_path(Path { loss_per_million: ppm, ..self.setup.link });
+            Fault::SipLoss(ppm) => become_path(Path { loss_per_million: ppm, ..path }),
+            Fault::SipTwice(ppm) => become_path(Path { twice_per_million: ppm, ..path }),
+            Fault::SipDelay(ms) => {
+                let delay_max = self.setup.sip.delay_max + Duration::from_millis(u64::from(ms));
+                become_path(Path { delay_max, ..path });
             }
             _ => {}
         }
@@ -149,10 +232,15 @@ impl World {
         self.cuts.clear();
         self.shared.links.heal_all();
         self.shared.sip.borrow_mut().heal();
-        self.apply(Fault::SipLoss(0));
+        self.shared.sip.borrow_mut().set_path(self.setup.sip);
+        self.set_link_delay(Duration::ZERO);
+        self.link = self.setup.link;
         self.apply(Fault::LinkLoss(0));
         self.apply(Fault::On);
         for index in 0..u16::try_from(self.stations.len()).unwrap_or(u16::MAX) {
+            self.apply(Fault::DiskGood(index));
+            self.apply(Fault::ClockSet(index, 0));
+            self.apply(Fault::Slow(index, 0));
             let hangs = self.stations.get(usize::from(index)).is_some_and(Station::hangs);
             self.apply(if hangs { Fault::Resume(index) } else { Fault::Return(index) });
         }
@@ -164,11 +252,11 @@ impl World {
             self.log.event(now, &format!("--- {} finds its life over and begins a new one", station.name));
             self.leaving.remove(&station.index);
             station.crash();
-            self.paces.begins(&station.name);
-            if let Err(how) = station.start() {
-                self.broken = Some(Broken { rule: "a_node_starts", how });
-            }
+            self.starting.insert(station.index, now + station.disk_delay());
             self.changed = true;
+        }
+        if let Err(how) = self.start_what_is_due(now) {
+            self.broken = Some(Broken { rule: "a_node_starts", how });
         }
     }
 

@@ -21,7 +21,7 @@ fn a_returning_owner_is_offered_its_rows_before_it_is_in_sync_and_publishes_them
     net.kill("A");
     net.run(2 * SEC);
     for node in ["B", "C"] {
-        net.give(&name(node), Input::Drop { key: 5 });
+        net.give(&name(node), Input::Drop { key: 5, but: None });
     }
     let at = net.now;
     net.start("A", 2);

@@ -49,6 +49,8 @@ pub(super) struct Net {
     pub(super) delay: (Duration, Duration),
     /// Extra delay of the bulk lane.
     pub(super) bulk_delay: Duration,
+    /// Extra delay of the heartbeats' lane.
+    pub(super) beat_delay: Duration,
     pub(super) cuts: BTreeSet<(NodeName, NodeName)>,
     /// Alters or loses frames: `None` loses.
     pub(super) tamper: Option<Box<Tamper>>,
@@ -69,6 +71,7 @@ impl Net {
             loss_per_mille: 0,
             delay: (MS / 10, MS / 2),
             bulk_delay: Duration::ZERO,
+            beat_delay: Duration::ZERO,
             cuts: BTreeSet::new(),
             tamper: None,
             settings: Box::new(|_| ()),
@@ -161,6 +164,10 @@ impl Net {
 
     pub(super) fn node(&mut self, node: &str) -> &mut Node {
         self.nodes.get_mut(&name(node)).unwrap()
+    }
+    /// What a node's clock reads.
+    pub(super) fn local(&self, node: &str) -> Time {
+        self.now + self.see(node).skew
     }
     pub(super) fn see(&self, node: &str) -> &Node {
         &self.nodes[&name(node)]
@@ -255,8 +262,12 @@ impl Net {
     fn landing(&mut self, from: &NodeLife, to: &NodeLife, lane: Lane) -> Time {
         let (least, most) = self.delay;
         let spread = (most - least).as_micros() as u64 + 1;
-        let bulk = if lane == Lane::Bulk { self.bulk_delay } else { Duration::ZERO };
-        let at = self.now + least + Duration::from_micros(self.dice(spread)) + bulk;
+        let extra = match lane {
+            Lane::Heartbeat => self.beat_delay,
+            Lane::Ordinary => Duration::ZERO,
+            Lane::Bulk => self.bulk_delay,
+        };
+        let at = self.now + least + Duration::from_micros(self.dice(spread)) + extra;
         let last = self.last.entry((from.node.clone(), to.node.clone(), lane)).or_default();
         *last = at.max(*last);
         *last

@@ -231,8 +231,8 @@ fn orphans_stay_until_dropped_or_expired() {
     net.run(SEC);
     net.kill("A");
     net.run(SEC);
-    net.give(&name("B"), Input::Drop { key: 4 });
-    net.give(&name("B"), Input::Drop { key: 5 });
+    net.give(&name("B"), Input::Drop { key: 4, but: None });
+    net.give(&name("B"), Input::Drop { key: 5, but: None });
     let orphaned: Vec<_> = net.see("B").cluster.get(4).map(|f| (f.owner.clone(), f.orphaned)).collect();
     assert_eq!(orphaned, [(life("C", 1), false)]);
     let clock = |net: &Net| net.now + SEC * 66_000;
@@ -271,6 +271,25 @@ fn the_rows_of_an_earlier_life_go_only_when_the_new_one_is_in_service_and_proven
     assert!(net.see("A").cluster.is_in_sync());
 }
 
+/// It has not taken them up, so nobody else would know its devices.
+#[test]
+fn the_rows_of_an_earlier_life_stay_when_the_new_one_is_stopped_before_it_is_in_sync() {
+    let mut net = Net::three(19);
+    net.put("A", 0..100, 1);
+    net.run(SEC);
+    net.kill("A");
+    net.run(2 * SEC);
+    net.cut("A", "C");
+    net.start("A", 2);
+    net.run(500 * MS);
+    assert!(!net.see("A").cluster.is_in_sync(), "it waits for C");
+    net.give(&name("A"), Input::State(crate::NodeState::Draining));
+    net.run(200 * MS);
+    net.kill("A");
+    net.run(SEC);
+    assert_eq!(net.see("B").cluster.page(&life("A", 1), 0, usize::MAX).rows.len(), 100);
+}
+
 #[test]
 fn dropped_orphans_come_back_when_the_owner_was_only_cut_off() {
     let mut net = Net::three(14);
@@ -278,10 +297,46 @@ fn dropped_orphans_come_back_when_the_owner_was_only_cut_off() {
     net.run(SEC);
     net.cut("A", "B");
     net.run(2 * SEC);
-    net.give(&name("B"), Input::Drop { key: 7 });
+    net.give(&name("B"), Input::Drop { key: 7, but: None });
     net.cuts.clear();
     net.run_until(SEC, Net::all_equal);
     net.assert_told();
+}
+
+/// Heartbeats that were held up tell of sequences that were passed long ago. Two of them in a row once made a peer fetch everything anew.
+#[test]
+fn heartbeats_that_rows_overtake_are_no_reason_to_fetch_everything() {
+    let mut net = Net::three(17);
+    net.put("A", 0..500, 1);
+    net.run(SEC);
+    net.beat_delay = 350 * MS;
+    let before = *net.see("B").cluster.counters();
+    for n in 0..300 {
+        net.put("A", n..n + 1, 2);
+        net.run(10 * MS);
+    }
+    let after = net.see("B").cluster.counters();
+    let fetches = |c: &crate::Counters| (c.resyncs_gap, c.resyncs_digest, c.snapshots_received);
+    assert_eq!(fetches(after), fetches(&before));
+    net.run_until(SEC, Net::all_equal);
+}
+
+/// A is dead, C is heard but does not hear: its rows count as orphans, too. What it takes over from A must not go with A's row.
+#[test]
+fn a_row_that_takes_over_stays_although_its_owner_counts_as_down() {
+    let mut net = Net::three(18);
+    net.put("A", 7..8, 1);
+    net.run(SEC);
+    net.kill("A");
+    net.cut_one_way("B", "C");
+    net.run(2 * SEC);
+    assert_eq!(net.state("B", "C"), crate::MemberState::Down);
+    net.put("C", 7..8, 2);
+    net.run(50 * MS);
+    let owners = |net: &Net| net.see("B").cluster.get(7).map(|f| f.owner.clone()).collect::<Vec<_>>();
+    assert_eq!(owners(&net), [life("A", 1), life("C", 1)]);
+    net.give(&name("B"), Input::Drop { key: 7, but: Some(life("C", 1)) });
+    assert_eq!(owners(&net), [life("C", 1)]);
 }
 
 #[test]

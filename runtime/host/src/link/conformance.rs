@@ -412,12 +412,56 @@ fn a_simulated_hang_holds_frames_until_the_node_resumes() {
 }
 
 #[test]
+fn a_simulated_link_in_a_bad_hour_repeats_and_shortens_frames_and_keeps_their_order() {
+    let bad = |net: &SimNet| {
+        let path =
+            super::simulated::Path { twice_per_million: 500_000, short_per_million: 500_000, ..Default::default() };
+        net.set_default_path(path);
+    };
+    let (mut twice, mut short) = (0, 0);
+    for seed in 0..8 {
+        let texts: Vec<String> = seen_through(seed, bad).1.iter().skip(1).map(text).collect();
+        twice += texts.windows(2).filter(|w| w[0] == w[1]).count();
+        short += texts.iter().filter(|t| t.is_empty()).count();
+        let whole: Vec<u32> = texts.iter().filter_map(|t| t.parse().ok()).collect();
+        assert!(whole.is_sorted(), "{whole:?}");
+        assert!(texts.len() >= 10, "{texts:?}");
+    }
+    assert!(twice > 0 && short > 0, "{twice} twice, {short} short");
+}
+
+/// Two connections are read in any order: with stragglers allowed a frame of the old life may come after the new life's first words.
+#[test]
+fn a_simulated_straggler_comes_after_the_next_life_has_begun() {
+    let late = (0..64).any(|seed| {
+        let net = SimNet::new(seed);
+        net.set_stragglers(true);
+        let far = Duration::from_millis(50);
+        net.set_default_path(super::simulated::Path { delay_max: far, ..Default::default() });
+        let seen = Seen::default();
+        let sink = Arc::clone(&seen);
+        let _b = net.attach(life("B", 1), Box::new(move |event| sink.lock().unwrap().push(event))).unwrap();
+        let a = net.attach(life("A", 1), Box::new(|_| ())).unwrap();
+        net.advance(Time::from_millis(100));
+        assert_eq!(a.send(&name("B"), Lane::Ordinary, frame("old")), Ok(()));
+        let _a = net.attach(life("A", 2), Box::new(|_| ())).unwrap();
+        net.advance(Time::from_millis(500));
+        let events = seen.lock().unwrap().clone();
+        let at = |event: &LinkEvent| events.iter().position(|e| e == event);
+        assert!(at(&message("A", "old")) < at(&down("A", 1)), "a life's own words keep their order: {events:?}");
+        at(&message("A", "old")) > at(&up("A", 2))
+    });
+    assert!(late);
+}
+
+#[test]
 fn one_seed_gives_one_history() {
     let lossy = |net: &SimNet| {
         net.set_default_path(super::simulated::Path {
             delay_min: Duration::from_micros(1),
             delay_max: Duration::from_millis(5),
             loss_per_million: 400_000,
+            ..super::simulated::Path::default()
         });
     };
     let histories: Vec<_> = [1, 1, 2, 3, 4].map(|seed| seen_through(seed, lossy).1).into_iter().collect();

@@ -2,11 +2,12 @@
 //!
 //! It has no thread, no timer and no clock: frames wait until [`SimNet::advance`] is called with a time at or after theirs, so one seed
 //! gives one history. What is sent between two calls of `advance` is sent at the time of the last one. Like a real link it keeps
-//! the order of what one sender sends to one peer in one lane, and loses in silence.
+//! the order of what one sender sends to one peer in one lane, and loses in silence. What real links do only in bad hours it does when
+//! told: frames come twice, come cut short, or come after frames of their sender's next life ([`SimNet::set_stragglers`]).
 
 use super::{AttachError, NODES_MAX};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
@@ -26,10 +27,20 @@ pub struct Path {
     pub delay_max: Duration,
     /// Frames lost, out of a million.
     pub loss_per_million: u32,
+    /// Frames that come twice, out of a million.
+    pub twice_per_million: u32,
+    /// Frames that come cut short, out of a million.
+    pub short_per_million: u32,
 }
 impl Default for Path {
     fn default() -> Self {
-        Self { delay_min: Duration::from_micros(50), delay_max: Duration::from_micros(200), loss_per_million: 0 }
+        Self {
+            delay_min: Duration::from_micros(50),
+            delay_max: Duration::from_micros(200),
+            loss_per_million: 0,
+            twice_per_million: 0,
+            short_per_million: 0,
+        }
     }
 }
 
@@ -39,11 +50,21 @@ struct Node {
     incarnation: Incarnation,
     sink: Arc<Sink>,
     hung: bool,
-    held: Vec<LinkEvent>,
+    held: Vec<Held>,
 }
 
+/// What waits for a hung node.
+struct Held {
+    /// Whose words, and of which life.
+    of: NodeLife,
+    event: LinkEvent,
+}
+
+#[derive(Clone)]
 struct Flying {
     to: NodeName,
+    /// Whose words, and of which life.
+    of: NodeLife,
     /// The life it is meant for: what was sent to an older life never reaches a new one.
     life: Incarnation,
     /// Pair and lane for the bound; `None` for up and down.
@@ -65,8 +86,9 @@ struct State {
     nodes: BTreeMap<NodeName, Node>,
     flying: BTreeMap<(Time, u64), Flying>,
     queued: BTreeMap<(Pair, Lane), usize>,
-    /// When the last event of a pair and lane lands: nothing overtakes it.
-    last: BTreeMap<(Pair, Lane), Time>,
+    /// When the last event of a pair and lane lands: nothing overtakes it. By the sender's life where stragglers are allowed, else one for all.
+    last: BTreeMap<(Pair, Option<Incarnation>, Lane), Time>,
+    stragglers: bool,
     lost: u64,
 }
 
@@ -148,6 +170,11 @@ impl SimNet {
             state.tell_down(b, a, DownWhy::Lost);
         }
     }
+    /// Whether what a life has sent may arrive after words of the next life of the same node, as over two connections that are read in any
+    /// order. Within a life order is kept all the same.
+    pub fn set_stragglers(&self, allowed: bool) {
+        self.lock().stragglers = allowed;
+    }
     /// The node stands still (SIGSTOP): what is sent to it waits, what it sends is lost as if it had not been sent.
     pub fn hang(&self, node: &NodeName) {
         if let Some(node) = self.lock().nodes.get_mut(node) {
@@ -160,9 +187,26 @@ impl SimNet {
         let Some(found) = state.nodes.get_mut(node) else { return };
         found.hung = false;
         let (life, held) = (found.incarnation, std::mem::take(&mut found.held));
-        for event in held {
-            let at = state.now;
-            state.land(at, Flying { to: node.clone(), life, queue: None, event });
+        // What different senders have sent is read in any order.
+        let mut queues: BTreeMap<(NodeName, Option<Incarnation>), VecDeque<Held>> = BTreeMap::new();
+        for held in held {
+            let of = held.of.incarnation;
+            let key = (held.of.node.clone(), state.stragglers.then_some(of));
+            queues.entry(key).or_default().push_back(held);
+        }
+        while !queues.is_empty() {
+            let pick = usize::try_from(state.dice() % queues.len() as u64).unwrap_or(0);
+            let Some(key) = queues.keys().nth(pick).cloned() else { return };
+            let next = queues.get_mut(&key).and_then(VecDeque::pop_front);
+            match next {
+                Some(Held { of, event }) => {
+                    let at = state.now;
+                    state.land(at, Flying { to: node.clone(), of, life, queue: None, event });
+                }
+                None => {
+                    queues.remove(&key);
+                }
+            }
         }
     }
 
@@ -211,13 +255,19 @@ impl State {
         self.paths.get(pair).copied().unwrap_or(self.default_path)
     }
 
-    /// When something sent now in this lane lands.
-    fn landing(&mut self, pair: &Pair, lane: Lane) -> Time {
+    fn unlucky(&mut self, per_million: u32) -> bool {
+        // No die for what never happens, so that a fault that is not drawn shifts no other.
+        per_million > 0 && self.dice() % 1_000_000 < u64::from(per_million)
+    }
+
+    /// When something sent now in this lane by this life lands.
+    fn landing(&mut self, pair: &Pair, of: Incarnation, lane: Lane) -> Time {
         let path = self.path(pair);
         let spread = u64::try_from(path.delay_max.saturating_sub(path.delay_min).as_micros()).unwrap_or(u64::MAX - 1);
         let extra = self.dice() % (spread + 1);
         let at = self.now + path.delay_min + Duration::from_micros(extra);
-        let last = self.last.entry((pair.clone(), lane)).or_default();
+        let of = self.stragglers.then_some(of);
+        let last = self.last.entry((pair.clone(), of, lane)).or_default();
         *last = at.max(*last);
         *last
     }
@@ -239,27 +289,28 @@ impl State {
                 }
                 for (of, to) in [(a, b), (b, a)] {
                     let incarnation = self.nodes.get(of).map(|n| n.incarnation).unwrap_or_default();
-                    self.tell(of, to, LinkEvent::PeerUp { node: of.clone(), incarnation });
+                    self.tell((of, incarnation), to, LinkEvent::PeerUp { node: of.clone(), incarnation });
                 }
             }
         }
     }
 
     /// Something about `of` for `to`, after everything that `of` has sent it.
-    fn tell(&mut self, of: &NodeName, to: &NodeName, event: LinkEvent) {
+    fn tell(&mut self, (of, incarnation): (&NodeName, Incarnation), to: &NodeName, event: LinkEvent) {
         let Some(life) = self.nodes.get(to).map(|n| n.incarnation) else { return };
         let pair = (of.clone(), to.clone());
         let lanes = [Lane::Heartbeat, Lane::Ordinary, Lane::Bulk];
-        let at = lanes.map(|lane| self.landing(&pair, lane)).into_iter().max().unwrap_or(self.now);
+        let at = lanes.map(|lane| self.landing(&pair, incarnation, lane)).into_iter().max().unwrap_or(self.now);
         for lane in lanes {
-            self.last.insert((pair.clone(), lane), at);
+            self.last.insert((pair.clone(), self.stragglers.then_some(incarnation), lane), at);
         }
-        self.land(at, Flying { to: to.clone(), life, queue: None, event });
+        let of = NodeLife { node: of.clone(), incarnation };
+        self.land(at, Flying { to: to.clone(), of, life, queue: None, event });
     }
 
     fn tell_down(&mut self, of: &NodeName, to: &NodeName, why: DownWhy) {
         let incarnation = self.nodes.get(of).map(|n| n.incarnation).unwrap_or_default();
-        self.tell(of, to, LinkEvent::PeerDown { node: of.clone(), incarnation, why });
+        self.tell((of, incarnation), to, LinkEvent::PeerDown { node: of.clone(), incarnation, why });
     }
 
     fn detach(&mut self, life: &NodeLife) {
@@ -275,6 +326,7 @@ impl State {
             }
         }
         self.nodes.remove(&life.node);
+        self.last.retain(|(pair, of, _), _| pair.0 != life.node || *of != Some(life.incarnation));
     }
 
     fn send(&mut self, me: &NodeLife, to: &NodeName, lane: Lane, bytes: Bytes) -> Result<(), Refused> {
@@ -287,7 +339,8 @@ impl State {
             return Err(Refused::NotConnected);
         };
         let pair = (me.node.clone(), to.clone());
-        let unlucky = self.dice() % 1_000_000 < u64::from(self.path(&pair).loss_per_million);
+        let path = self.path(&pair);
+        let unlucky = self.dice() % 1_000_000 < u64::from(path.loss_per_million);
         if hung || unlucky || self.cuts.contains(&pair) {
             self.lost += 1;
             return Ok(());
@@ -299,9 +352,20 @@ impl State {
             return Err(Refused::Full);
         }
         *queued += 1;
-        let at = self.landing(&pair, lane);
+        let bytes = if self.unlucky(path.short_per_million) {
+            let length = usize::try_from(self.dice() % (bytes.len() as u64).max(1)).unwrap_or(0);
+            bytes.slice(..length)
+        } else {
+            bytes
+        };
+        let at = self.landing(&pair, me.incarnation, lane);
         let event = LinkEvent::Message { from: me.node.clone(), bytes };
-        self.land(at, Flying { to: to.clone(), life, queue: Some(queue), event });
+        let flying = Flying { to: to.clone(), of: me.clone(), life, queue: Some(queue), event };
+        if self.unlucky(path.twice_per_million) {
+            let again = self.landing(&pair, me.incarnation, lane);
+            self.land(again, Flying { queue: None, ..flying.clone() });
+        }
+        self.land(at, flying);
         Ok(())
     }
 
@@ -313,7 +377,7 @@ impl State {
         let node = self.nodes.get_mut(&flying.to).filter(|n| n.incarnation == flying.life);
         match node {
             Some(node) if node.hung && node.held.len() < HELD_MAX => {
-                node.held.push(flying.event.clone());
+                node.held.push(Held { of: flying.of.clone(), event: flying.event.clone() });
                 None
             }
             Some(node) if !node.hung => Some(Arc::clone(&node.sink)),

@@ -1,0 +1,105 @@
+//! A whole cluster that was off at once has its rows again from files.
+
+use super::TestRow;
+use super::net::{Net, SEC, life, name};
+use crate::{ClusterError, Input, Output, Saved, TableWriter, read_tables};
+use tandem_base::Time;
+
+/// Of a node in the middle of its life: its own rows and its copies, as its driver would write them.
+fn written(net: &Net, node: &str) -> Vec<u8> {
+    let seen = net.see(node);
+    let mut file = TableWriter::new("test", 1_000_000, net.local(node));
+    let own: Vec<&TestRow> = seen.own.values().collect();
+    for piece in own.chunks(7) {
+        file.put(seen.cluster.me(), 0, piece.iter().copied());
+    }
+    for owner in seen.cluster.owners() {
+        let page = seen.cluster.page(&owner.owner, 0, usize::MAX);
+        file.put(&owner.owner, owner.clock_ahead_micros.unwrap(), page.rows.into_iter());
+    }
+    file.finish()
+}
+
+/// The file of a node's earlier life, read `seconds` later.
+fn give(net: &mut Net, node: &str, bytes: &[u8], seconds: u64) {
+    let now = net.local(node);
+    let (saved, unread) = read_tables(bytes, "test", 1_000_000 + seconds * 1_000, now).unwrap();
+    assert_eq!(unread, 0);
+    net.give(&name(node), Input::Restore(saved));
+}
+
+fn offered(net: &Net, node: &str) -> Vec<(u128, i64)> {
+    let of = |o: &Output<TestRow>| match o {
+        Output::Adoptable { rows, clock_ahead_micros, .. } => {
+            rows.iter().map(|r| (r.key, *clock_ahead_micros)).collect()
+        }
+        _ => Vec::new(),
+    };
+    net.see(node).said.iter().flat_map(|(_, o)| of(o)).collect()
+}
+
+#[test]
+fn own_rows_are_offered_and_those_of_a_node_that_stays_away_are_orphans() {
+    let mut net = Net::three(31);
+    net.put("A", 0..20, 1);
+    net.put("B", 20..40, 1);
+    net.put("C", 40..60, 1);
+    net.run(SEC);
+    let files: Vec<Vec<u8>> = ["A", "B"].iter().map(|n| written(&net, n)).collect();
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    for (node, file) in ["A", "B"].iter().zip(&files) {
+        net.start(node, 2);
+        give(&mut net, node, file, 10);
+    }
+    net.run_until(8 * SEC, |net| ["A", "B"].iter().all(|n| net.see(n).cluster.is_in_sync()));
+    net.run(SEC);
+    for (node, first) in [("A", 0), ("B", 20)] {
+        let offers = offered(&net, node);
+        assert_eq!(offers.iter().map(|(key, _)| *key).collect::<Vec<_>>(), (first..first + 20).collect::<Vec<_>>());
+        // The bench's clocks go on while a node is away, as the wall clock did.
+        assert!(offers.iter().all(|(_, ahead)| ahead.abs() < 1_100_000), "{offers:?}");
+        let found: Vec<_> = net.see(node).cluster.get(50).map(|f| (f.owner.clone(), f.orphaned)).collect();
+        assert_eq!(found, [(life("C", 1), true)]);
+    }
+    net.assert_told();
+}
+
+#[test]
+fn what_a_living_peer_has_or_had_is_never_replaced_by_a_file() {
+    let mut net = Net::three(32);
+    net.put("A", 0..20, 1);
+    net.put("C", 40..60, 1);
+    net.run(SEC);
+    let file = written(&net, "A");
+    net.put("A", 0..20, 2);
+    net.run(SEC);
+    net.kill("A");
+    net.run(2 * SEC);
+    net.start("A", 2);
+    give(&mut net, "A", &file, 4);
+    net.run_until(4 * SEC, |net| net.see("A").cluster.is_in_sync());
+    net.run(SEC);
+    let values: Vec<u64> = net.see("A").own.values().map(|row| row.value).collect();
+    assert_eq!(values, [2; 20], "the peers kept newer ones");
+    assert!(net.see("A").cluster.get(50).all(|f| !f.orphaned));
+    net.assert_told();
+}
+
+#[test]
+fn a_file_that_is_none_of_this_cluster_or_cut_off_is_an_error() {
+    let mut file = TableWriter::new("test", 5, Time::from_secs(7));
+    let rows: Vec<TestRow> = (0..3).map(|key| TestRow::new(key, 1)).collect();
+    file.put(&life("A", 1), -5, rows.iter());
+    let bytes = file.finish();
+    let read = |bytes: &[u8], cluster: &str| read_tables::<TestRow>(bytes, cluster, 5, Time::from_secs(7));
+    let expected = Saved { owner: life("A", 1), clock_ahead_micros: -5, rows };
+    assert_eq!(read(&bytes, "test").unwrap(), (vec![expected], 0));
+    assert_eq!(read(&bytes, "other").unwrap_err(), ClusterError::Unknown("cluster name"));
+    assert_eq!(read(b"something else", "test").unwrap_err(), ClusterError::Unknown("kind of file"));
+    for end in 17..bytes.len() {
+        let cut = read(bytes.get(..end).unwrap(), "test");
+        // At the very end of the front part there are just no rows.
+        assert!(cut.is_err() || cut.unwrap().0.is_empty(), "{end}");
+    }
+}
