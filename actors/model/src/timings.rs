@@ -12,6 +12,8 @@ pub const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 pub const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// An arbiter that makes no progress for this long is dead: its node kills itself (DESIGN section 6).
 pub const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// Between two times that the run-time tables are written to disk.
+pub const TABLES_EVERY: Duration = Duration::from_secs(30);
 /// Changed rows wait at most this long for company.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(5);
 /// So many changed rows wait for nobody.

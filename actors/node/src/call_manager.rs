@@ -7,8 +7,10 @@
 mod copies;
 mod membership;
 pub mod queries;
+pub(crate) mod saving;
 mod sharing;
 
+use saving::Saving;
 pub use sharing::Share;
 
 use crate::counts::Counts;
@@ -19,12 +21,14 @@ use crate::journal::{Fact, Journal};
 use crate::locator::Locator;
 use crate::observe::ManagerMetrics;
 use crate::registration::Registration;
+use crate::tables::TableFile;
 use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tandem_base::{NodeLife, NodeName, Time};
 use tandem_cluster::link::{Link, LinkEvent};
 use tandem_cluster::{Cluster, Input, NodeState, Output};
@@ -45,6 +49,8 @@ pub struct Parts {
     pub cluster: Cluster<Registration>,
     /// Set while the node is in service.
     pub serving: Arc<AtomicBool>,
+    /// Where the run-time tables are kept, and how often.
+    pub tables: Option<(TableFile, Duration)>,
     /// Told when the node's life is over although none of its actors failed.
     pub over: Rc<dyn Fn(String)>,
 }
@@ -74,6 +80,8 @@ pub struct CallManager {
     pub(crate) groups: Vec<Handle<GroupSupervisor>>,
     /// Peers that were too busy for a signal: they are told at the next tick.
     pub(crate) untold: BTreeSet<NodeName>,
+    /// The tables on disk.
+    pub(crate) saving: Option<Saving>,
 }
 
 impl Actor for CallManager {
@@ -84,9 +92,10 @@ impl Supervised for CallManager {}
 impl CallManager {
     /// A node's life begins. It serves nobody before its copies are complete.
     pub fn new(parts: Parts) -> Self {
-        let Parts { shared, link, cluster, serving, over } = parts;
+        let Parts { shared, link, cluster, serving, tables, over } = parts;
         let Shared { me, index, directory, locator, journal, clock } = shared;
         let metrics = ManagerMetrics::new(&me.node, &directory);
+        let saving = tables.map(|(file, every)| Saving::new(file, every, clock.now()));
         let view = ClusterView::first(&me, directory.nodes.iter().cloned(), clock.now());
         Self {
             me,
@@ -108,6 +117,7 @@ impl CallManager {
             host: None,
             groups: Vec::new(),
             untold: BTreeSet::new(),
+            saving,
         }
     }
     /// This life.
@@ -183,6 +193,7 @@ impl Handler<Introduce> for CallManager {
         self.host = Some(m.host);
         self.groups = m.groups;
         self.publish_view();
+        self.restore();
         // A cluster of one is in sync with its first tick.
         let now = self.clock.now();
         tandem_base::Machine::tick(&mut self.cluster, now);
@@ -223,6 +234,7 @@ impl Handler<Tick> for CallManager {
         }
         self.metrics.observe(&self.cluster);
         self.tell_again();
+        self.save_step(now);
     }
 }
 
@@ -246,6 +258,9 @@ impl Handler<RowsChanged> for CallManager {
 impl Handler<ChunkRead> for CallManager {
     type Result = ();
     fn handle(&mut self, m: ChunkRead, _: &mut Context<Self>) {
+        if m.peer == self.me.node {
+            return self.save_own(&m);
+        }
         self.feed(Input::Chunk { peer: m.peer, ticket: m.ticket, rows: m.rows, next: m.next });
     }
 }

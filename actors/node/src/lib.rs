@@ -23,5 +23,6 @@ pub mod registrar;
 pub mod registration;
 pub mod run;
 pub mod state;
+pub mod tables;
 pub mod tree;
 pub mod up;

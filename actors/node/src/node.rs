@@ -2,13 +2,15 @@
 //!
 //! Production only; the simulator grows the same tree on its own thread.
 
+use crate::call_manager::saving::{IsSaved, SaveLast};
 use crate::call_manager::{Drain, FromLink, Tick};
 use crate::device_host::{HostTick, Leave, Stream, Wire};
 use crate::directory::Directory;
 use crate::edge::sip::{Addresses, Secrets};
 use crate::error::NodeError;
 use crate::group_supervisor;
-use crate::journal::Journal;
+use crate::journal::{Fact, Journal};
+use crate::tables::{self, TableFile};
 use crate::tree::{self, Handles};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +35,10 @@ use tandem_model::timings::{ASK_REMOTE, DRAIN};
 /// Devices told to leave per round of a polite stop, and the pause between rounds.
 const LEAVE_PER_ROUND: usize = 500;
 const LEAVE_ROUND: Duration = Duration::from_millis(100);
+
+/// How long a polite stop waits for the disk, and how often it looks.
+const SAVE_ROUNDS: u32 = 500;
+const SAVE_ROUND: Duration = Duration::from_millis(10);
 
 /// A refresh may come this late before its connection counts as abandoned.
 const REFRESH_GRACE: Duration = Duration::from_secs(60);
@@ -76,6 +82,8 @@ pub struct Start {
     pub secrets: Secrets,
     /// Where it meets its peers.
     pub net: Net,
+    /// Where it keeps its run-time tables, if it does.
+    pub tables: Option<tables::Place>,
     /// Called when a child of the tree gave up; from the node's own thread.
     pub failed: Arc<dyn Fn(String) + Send + Sync>,
     /// Called when peers have buried this life while it stood still; from the node's own thread.
@@ -99,7 +107,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: a port is taken, the link refuses, a thread cannot be started.
     pub async fn start(start: Start) -> Result<Self, NodeError> {
-        let Start { me, directory, journal, secrets, net, failed, over } = start;
+        let Start { me, directory, journal, secrets, net, tables, failed, over } = start;
         let clock = Clock::system();
         let index = directory.node_index(&me.node).ok_or_else(|| NodeError::UnknownNode(me.node.clone()))?;
         let [udp, tcp] = directory.addresses.get(usize::from(index)).cloned().unwrap_or_default();
@@ -112,6 +120,7 @@ impl Node {
             let _ = manager.tell(FromLink(event));
         });
         let link = net.attach(me.clone(), sink)?;
+        let tables = tables.map(|place| Self::tables(place, &me, index, &directory, &journal, clock)).transpose()?;
         let rows_wait = Waiting::default();
         let serving = Arc::new(AtomicBool::new(false));
         let shown = Arc::clone(&serving);
@@ -147,6 +156,7 @@ impl Node {
                     wire: Wire::Sockets { udp: sockets, connections },
                     rows_wait: waiting,
                     serving: shown,
+                    tables,
                     failed: Rc::new(move |why| failed(why)),
                     over: Rc::new(move |why| over(why)),
                 };
@@ -159,6 +169,22 @@ impl Node {
         started.await.map_err(|_| NodeError::Start(me.node.clone()))??;
         let ticker = Self::ticker(&me, &handles, &rows_wait)?;
         Ok(Self { me, handles, arbiter, serving, _ticker: ticker })
+    }
+
+    fn tables(
+        place: tables::Place,
+        me: &NodeLife,
+        index: u16,
+        directory: &Directory,
+        journal: &Arc<Journal>,
+        clock: Clock,
+    ) -> Result<(TableFile, Duration), NodeError> {
+        let (journal, every) = (Arc::clone(journal), directory.settings.tables_every.0);
+        let trouble = move |text| {
+            let fact = Fact::cluster("tables_not_kept", None, "disk".to_owned(), text);
+            journal.push(clock.unix_millis(), index, fact);
+        };
+        Ok((TableFile::open(place, (&me.node, &directory.cluster), clock, trouble)?, every))
     }
 
     fn ticker(me: &NodeLife, handles: &Handles, rows_wait: &Waiting) -> Result<Ticker, NodeError> {
@@ -190,7 +216,18 @@ impl Node {
                 Ok(_) => tokio::time::sleep(LEAVE_ROUND).await,
             }
         }
+        self.keep_tables().await;
         self.arbiter.stop(Duration::from_millis(100), || async {});
+    }
+    /// Writes its run-time tables as they are, and waits for the disk, 5 s at most. To be followed by its end.
+    pub async fn keep_tables(&self) {
+        let _ = self.handles.manager.tell_vital(SaveLast);
+        for _ in 0..SAVE_ROUNDS {
+            match self.handles.manager.ask(IsSaved, ASK_REMOTE).await {
+                Ok(false) => tokio::time::sleep(SAVE_ROUND).await,
+                Ok(true) | Err(_) => break,
+            }
+        }
     }
     /// Waits for its end.
     pub async fn ended(&self) -> ArbiterEnd {

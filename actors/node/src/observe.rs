@@ -9,6 +9,7 @@ use tandem_base::metric::{self, Metric};
 use tandem_base::{NodeName, Rank};
 use tandem_cluster::{Cluster, Resync};
 use tandem_host::exporter::{counter, gauge, histogram};
+use tandem_host::saver::Saves;
 use tandem_model::view::{ClusterView, Service, Sight};
 
 /// What happened to a registration, and why: one series each.
@@ -282,6 +283,9 @@ pub struct ManagerMetrics {
     dropped: Counter,
     resyncs: [Counter; 3],
     divergent: Gauge,
+    saves: [Counter; 2],
+    /// What the counters above have been told.
+    saves_told: [u64; 2],
 }
 
 const SIGHTS: [Sight; 3] = [Sight::Up, Sight::Suspect, Sight::Down];
@@ -304,6 +308,8 @@ impl ManagerMetrics {
             resyncs: [Resync::Gap, Resync::Digest, Resync::Join]
                 .map(|r| counter(&metric::REPLICATION_RESYNCS, &[node, &r.to_string()])),
             divergent: gauge(&metric::REPLICATION_DIVERGENT, &[node]),
+            saves: ["ok", "failed"].map(|result| counter(&metric::TABLE_SAVES, &[node, result])),
+            saves_told: [0; 2],
         }
     }
     /// Frames given to the link and frames it refused.
@@ -337,6 +343,14 @@ impl ManagerMetrics {
             set(gauges, view.nodes.get(peer).map_or(Sight::Down, |n| n.sight) as usize);
         }
         set(&self.state, view.nodes.get(&self.me).map_or(Service::Stopped, |n| n.service) as usize);
+    }
+    /// What has become of the tables on their way to disk, in this life of the node.
+    pub fn saves(&mut self, saves: &Saves) {
+        let now = [saves.written(), saves.failed()];
+        for ((counter, now), told) in self.saves.iter().zip(now).zip(&mut self.saves_told) {
+            counter.increment(now.saturating_sub(*told));
+            *told = now;
+        }
     }
     /// Shows what the cluster machine knows.
     pub fn observe<R: tandem_cluster::Row>(&self, cluster: &Cluster<R>) {

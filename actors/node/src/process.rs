@@ -180,6 +180,7 @@ impl Process {
             journal: Arc::clone(&self.journal),
             secrets: self.secrets.clone(),
             net: self.net.clone(),
+            tables: (!self.directory.settings.tables_every.0.is_zero()).then(|| self.state.tables(name)),
             failed: report(true),
             over: report(false),
         })
@@ -370,6 +371,10 @@ impl Process {
             self.stop_together().await;
         }
         for name in self.names() {
+            let node = self.lock().get(&name).and_then(|slot| slot.node.clone());
+            if let Some(node) = node {
+                node.keep_tables().await;
+            }
             // The names are those of the slots.
             let _ = self.kill(&name).await;
         }

@@ -100,7 +100,7 @@ impl Up {
         choose_ports(&mut config, some.is_none())?;
         // Commands read where the token is from another working folder than this one.
         let folder = std::path::absolute(&setup.state).unwrap_or_else(|_| setup.state.clone());
-        let state = StateFolder::open(&folder, some.as_ref().map(|(_, first)| first), Box::new(RealDisk))?;
+        let state = StateFolder::open(&folder, some.as_ref().map(|(_, first)| first), Arc::new(RealDisk))?;
         let holds = hold(&folder, &state)?;
         let (token, token_file) = state.token()?;
         let process = Process::new(&config, &setup.nodes, state)?;

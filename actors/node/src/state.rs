@@ -4,14 +4,16 @@
 //! sockets of the links are shared:
 //!
 //! ```text
-//! CCM1.life  nonce.secret  lock  link/CCM1.sock          shared by all
+//! CCM1.life  CCM1.tables  nonce.secret  lock  link/CCM1.sock   shared by all
 //! certificates/{ca.pem,CCM1.pem,CCM1.key}                of the link between hosts, put there by the operator
 //! process/CCM1/{control.json,control.token,lock}         of the process whose first node is CCM1
 //! ```
 //! Private (0600), written whole. It must never be read while phones wait: starts and stops only.
 
 use crate::error::NodeError;
+use crate::tables::Place;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tandem_base::{Incarnation, NodeName};
 use tandem_host::clock::Clock;
 use tandem_host::disk::{Access, Disk};
@@ -39,7 +41,7 @@ pub struct StateFolder {
     home: PathBuf,
     /// The process's own.
     path: PathBuf,
-    disk: Box<dyn Disk>,
+    disk: Arc<dyn Disk>,
 }
 
 impl StateFolder {
@@ -47,7 +49,7 @@ impl StateFolder {
     ///
     /// # Errors
     /// [`NodeError::Host`] naming the folder.
-    pub fn open(home: &Path, first: Option<&NodeName>, disk: Box<dyn Disk>) -> Result<Self, NodeError> {
+    pub fn open(home: &Path, first: Option<&NodeName>, disk: Arc<dyn Disk>) -> Result<Self, NodeError> {
         let path = first.map_or_else(|| home.to_owned(), |first| process_folder(home, first));
         disk.create_dir(home)?;
         disk.create_dir(&path)?;
@@ -64,6 +66,10 @@ impl StateFolder {
     /// Where the certificates of the link between hosts are.
     pub fn certificates(&self) -> PathBuf {
         self.home.join(CERTIFICATES)
+    }
+    /// Where a node keeps its run-time tables.
+    pub fn tables(&self, node: &NodeName) -> Place {
+        Place { disk: Arc::clone(&self.disk), path: self.home.join(format!("{node}.tables")) }
     }
     fn text(&self, path: &Path) -> Result<Option<String>, NodeError> {
         match self.disk.read(path, SMALL) {
@@ -152,7 +158,7 @@ mod tests {
     use tandem_host::disk::MemoryDisk;
 
     fn folder(disk: &MemoryDisk) -> StateFolder {
-        StateFolder::open(Path::new("/state"), None, Box::new(disk.clone())).unwrap()
+        StateFolder::open(Path::new("/state"), None, Arc::new(disk.clone())).unwrap()
     }
 
     #[test]
@@ -177,7 +183,7 @@ mod tests {
         let disk = MemoryDisk::default();
         let open = |first: &str| {
             let first = NodeName::new(first).unwrap();
-            StateFolder::open(Path::new("/state"), Some(&first), Box::new(disk.clone())).unwrap()
+            StateFolder::open(Path::new("/state"), Some(&first), Arc::new(disk.clone())).unwrap()
         };
         let (one, two) = (open("CCM1"), open("CCM2"));
         assert_eq!(one.secret("nonce.secret").unwrap(), two.secret("nonce.secret").unwrap());

@@ -17,6 +17,7 @@ use crate::group_supervisor::{self, GroupSupervisor};
 use crate::journal::Journal;
 use crate::locator::Locator;
 use crate::registration::Registration;
+use crate::tables::TableFile;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -105,6 +106,8 @@ pub struct Parts {
     pub rows_wait: Waiting,
     /// Set while the node is in service, for whoever may not wait for an answer.
     pub serving: Arc<AtomicBool>,
+    /// Where the run-time tables are kept, and how often.
+    pub tables: Option<(TableFile, Duration)>,
     /// Told once when a child gave up: the node has to die.
     pub failed: Rc<dyn Fn(String)>,
     /// Told when peers have buried this life while it stood still: it ends, and a new one begins.
@@ -128,6 +131,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         wire,
         rows_wait,
         serving,
+        tables,
         failed,
         over,
     } = parts;
@@ -141,7 +145,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         move |why: tandem_host::supervise::GaveUp| failed(why.to_string())
     };
 
-    let manager = call_manager::Parts { shared: shared.clone(), link, cluster, serving, over };
+    let manager = call_manager::Parts { shared: shared.clone(), link, cluster, serving, tables, over };
     let keep = Keep::new(mailboxes.manager).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || CallManager::new(manager))));
 

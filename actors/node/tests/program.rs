@@ -14,6 +14,8 @@ mod home;
 mod hosts;
 #[path = "program/processes.rs"]
 mod processes;
+#[path = "program/restart.rs"]
+mod restart;
 
 use home::{Home, wait_until};
 use serde_json::Value;

@@ -226,7 +226,7 @@ impl Station {
         let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
         let clock = shared.clock.of_host(up_for(own), self.dial);
         let folder =
-            StateFolder::open(Path::new(STATE), None, Box::new(self.disk.clone())).map_err(|e| e.to_string())?;
+            StateFolder::open(Path::new(STATE), None, Arc::new(self.disk.clone())).map_err(|e| e.to_string())?;
         let incarnation = match folder.next_life(&self.name, clock) {
             Ok(incarnation) => incarnation,
             Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
@@ -261,6 +261,7 @@ impl Station {
             wire: self.wire(),
             rows_wait: rows_wait.clone(),
             serving: Arc::new(AtomicBool::new(false)),
+            tables: None,
             failed: Rc::new({
                 let gave_up = Rc::clone(&gave_up);
                 move |why| *gave_up.borrow_mut() = Some(why)

@@ -394,6 +394,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tandem_host::disk::Access;
 
     #[test]
     fn metrics_are_summed_by_name_and_labels() {
@@ -424,8 +425,11 @@ mod tests {
             let text = format!(
                 r#"{{"address":"{address}","token_file":"control.token","nodes":["{node}"],"pid":{pid},"more":1}}"#
             );
-            std::fs::write(place.join(FILE), text).unwrap();
-            std::fs::write(place.join("control.token"), format!("secret {node}\n")).unwrap();
+            let put = |name: &str, text: String| {
+                RealDisk.write(&place.join(name), text.as_bytes(), Access::Private).unwrap();
+            };
+            put(FILE, text);
+            put("control.token", format!("secret {node}\n"));
         };
         let alive = std::process::id();
         write("process/A", alive, "127.0.0.1:1", "A");

@@ -76,6 +76,7 @@ metrics! {
     REPLICATION_ROWS, "replication_rows_total", Counter, ["node"], "Rows this node wrote for its peers";
     REPLICATION_RESYNCS, "replication_resyncs_total", Counter, ["node", "reason"], "Times this node fetched a peer's rows anew: gap, digest, join";
     REPLICATION_DIVERGENT, "replication_divergent_peers", Gauge, ["node"], "Peers whose copy here is not proven complete by a digest";
+    TABLE_SAVES, "table_saves_total", Counter, ["node", "result"], "Times the node's run-time tables were written to disk, by result: ok, failed";
     NODE_STATE, "node_state", Gauge, ["node", "state"], "1 for the state of a node of this process: stopped, joining, in_service, draining";
 }
 

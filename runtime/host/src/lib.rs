@@ -17,6 +17,7 @@ pub mod light;
 pub mod link;
 pub mod outbox;
 pub mod random;
+pub mod saver;
 pub mod stream;
 pub mod supervise;
 pub mod ticker;

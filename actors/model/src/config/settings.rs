@@ -87,6 +87,9 @@ pub struct Settings {
     pub suspect_after: HumanDuration,
     /// Silence after which a node is dead.
     pub dead_after: HumanDuration,
+    /// How often each node writes its run-time tables to the state folder, so that a cluster that was off as a whole knows its phones
+    /// again; `"0s"` for never. At an orderly stop they are written, too.
+    pub tables_every: HumanDuration,
     /// State folder, unless `--state` or `$TANDEM_STATE` names one; the usual place when nobody does.
     pub state_dir: Option<PathBuf>,
     /// Folder with the certificates of the link between hosts; `certificates` in the state folder unless given.
@@ -120,6 +123,7 @@ impl Default for Settings {
             heartbeat: HumanDuration(timings::HEARTBEAT),
             suspect_after: HumanDuration(timings::SUSPECT_AFTER),
             dead_after: HumanDuration(timings::DEAD_AFTER),
+            tables_every: HumanDuration(timings::TABLES_EVERY),
             state_dir: None,
             certificates: None,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -191,6 +191,7 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
         link: Box::new(link),
         cluster: Cluster::new(me.clone(), settings, clock.now()).expect("usual settings"),
         serving: Arc::new(AtomicBool::new(true)),
+        tables: None,
         over: std::rc::Rc::new(|_| ()),
     });
     let child = Keep::new(manager_mailbox).start(move || CallManager::new(parts.take().expect("made once")));

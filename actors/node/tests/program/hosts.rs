@@ -3,15 +3,13 @@
 //! Certificates are made by the program and copied as an operator would. What is waited for is other processes, so time is real.
 
 use crate::home::{Home, Running, Said, wait_until};
-use crate::processes::{AT_HOME, NODES, free_port, node_list, now, phones, served, write_configuration};
+use crate::processes::{AT_HOME, DEVICES, NODES, free_port, node_list, now, phones, served, write_configuration};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tandem_loadtest::Fleet;
-
-const DEVICES: u32 = 80;
 
 /// The quick start's cluster with a link for every node; returns where phones reach the nodes.
 fn write_hosts(home: &Home, devices: u32) -> Vec<SocketAddr> {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tandem::quickstart::configuration;
 use tandem_loadtest::{Fleet, FleetConfig, Identity, PhoneGroup, PhoneSettings, Transport};
 
-const DEVICES: u32 = 80;
+pub(crate) const DEVICES: u32 = 80;
 pub(crate) const NODES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
 /// Pool, members, devices of the quick start's layout with 80 devices.
 const POOLS: [([usize; 3], u32); 4] = [([0, 1, 2], 10), ([0, 2, 1], 30), ([1, 0, 2], 10), ([1, 2, 0], 30)];
@@ -99,7 +99,7 @@ impl Up {
         pid
     }
     fn nodes(&self) -> BTreeMap<String, Value> {
-        node_list(&self.home.tandem(&["status", "-o", "json"]).out())
+        status(&self.home)
     }
     fn until(&self, what: &str, holds: impl Fn(&BTreeMap<String, Value>) -> bool) {
         let mut seen = BTreeMap::new();
@@ -125,6 +125,11 @@ impl Up {
         let others = events.iter().filter(|e| e.get("node").is_some_and(|n| n != "CCM1"));
         others.filter_map(|e| Some((e.get("at")?.as_u64()?, e.get("text")?.as_str()?.to_owned()))).collect()
     }
+}
+
+/// The nodes by name, as `tandem status` tells them.
+pub(crate) fn status(home: &Home) -> BTreeMap<String, Value> {
+    node_list(&home.tandem(&["status", "-o", "json"]).out())
 }
 
 /// The nodes of a status, by name.
