@@ -141,7 +141,7 @@ fn hosts_form_one_cluster_that_outlives_a_host() {
 }
 
 #[test]
-#[ignore = "how long a session takes to open anew depends on how busy the host is: 14 to 53 s were seen for this test on a crowded one; the gate has the link's own test of it"]
+#[ignore = "how long a session takes to open anew depends on how busy the host is: this test took 14 to 53 s on a crowded one; the gate has the link's own test of it"]
 fn a_host_that_runs_takes_new_certificates_and_lives_on() {
     let (hosts, addresses) = Hosts::form("swap", DEVICES);
     let fleet = Fleet::start(phones(&addresses)).expect("phones");
