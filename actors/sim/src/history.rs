@@ -120,6 +120,13 @@ impl History {
     pub fn most_moves(&self) -> u32 {
         self.most
     }
+    /// A node has taken up a registration of its earlier life: the device is where it was, and has not moved. Of two nodes that begin anew together
+    /// both may do so, until they hear each other (seed 580).
+    pub fn taken_up(&mut self, device: usize, node: usize) {
+        if let Some((at, _)) = self.moves.get_mut(device) {
+            *at = Some(node);
+        }
+    }
     /// How often a device has moved since the last fault that moves anybody.
     pub fn moves(&self) -> u32 {
         self.moves.iter().map(|(_, moves)| *moves).max().unwrap_or(0)

@@ -338,11 +338,17 @@ impl World {
             }
             let registered = matches!(event.kind.as_str(), "register" | "reregister");
             let Some(node) = event.node.filter(|_| registered) else { continue };
-            let paced = if event.cause == "adopted" { Ok(()) } else { self.paces.admitted(now, &node) };
+            let adopted = event.cause == "adopted";
+            let paced = if adopted { Ok(()) } else { self.paces.admitted(now, &node) };
             let moved = event.device.and_then(|name| {
                 let device = self.directory.find_key(tandem_model::row::device_key(&name))?;
                 let index = self.directory.node_index(&node)?;
-                Some(self.history.registered(now, device.0 as usize, usize::from(index), name.as_str()))
+                let (device, node) = (device.0 as usize, usize::from(index));
+                if adopted {
+                    self.history.taken_up(device, node);
+                    return None;
+                }
+                Some(self.history.registered(now, device, node, name.as_str()))
             });
             if let Err(broken) = paced.and(moved.unwrap_or(Ok(()))) {
                 self.broken.get_or_insert(broken);
