@@ -416,7 +416,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test makes the files that the reader finds")]
     fn processes_that_share_a_folder_are_all_found_and_those_that_are_gone_are_not() {
         let folder = std::env::temp_dir().join(format!("tandem-loadtest-control-{}", std::process::id()));
         let write = |name: &str, pid: u32, address: &str, node: &str| {
