@@ -212,6 +212,41 @@ fn a_node_may_not_take_the_address_of_another() {
 }
 
 #[test]
+fn links_between_hosts_are_for_all_nodes_or_none_and_reach_one_node_each() {
+    let linked = |one: &str, two: &str| {
+        let with = |text: &str, node: &str, link: &str| {
+            let address = format!("address = \"{node}\"");
+            let line = if link.is_empty() { String::new() } else { format!("\nlink = \"{link}\"") };
+            text.replacen(&address, &format!("{address}{line}"), 1)
+        };
+        with(&with(&small(""), "127.0.0.1", one), "127.0.0.2", two)
+    };
+    let secret = |text: String| text.replacen("name = \"lab\"", "name = \"lab\"\nsecret = \"0123456789abcdef\"", 1);
+    let config = good(&secret(linked("quic/127.0.0.1:7447", "quic/127.0.0.2:7447")));
+    assert!(config.is_on_several_hosts() && config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(config.nodes[1].link.map(|l| l.to_string()).as_deref(), Some("quic/127.0.0.2:7447"));
+    assert!(!good(&small("")).is_on_several_hosts());
+    let config = good(&linked("quic/127.0.0.1:7447", "quic/127.0.0.2:7447"));
+    assert!(
+        config.warnings.len() == 1 && config.warnings[0].what.contains("no `secret` in common"),
+        "{:?}",
+        config.warnings
+    );
+    for (one, two, line, what) in [
+        ("quic/127.0.0.1:7447", "", 7, "CCM2 has no `link`"),
+        ("quic/127.0.0.1:0", "quic/127.0.0.2:7447", 6, "CCM1 has port 0 in its link"),
+        ("quic/0.0.0.0:7447", "quic/127.0.0.2:7447", 6, "0.0.0.0 is not an address of one node"),
+        ("quic/127.0.0.1:7447", "quic/127.0.0.1:7447", 10, "127.0.0.1:7447 is taken: node CCM1 listens there too"),
+        ("quic/127.0.0.1:5060", "quic/127.0.0.2:7447", 6, "127.0.0.1:5060 is taken: SIP over UDP listens there"),
+        ("quic/127.0.0.1:7447", "quic/[::1]:7447", 10, "::1 cannot be used in a link"),
+        ("quic/127.0.0.1:7447", "tls/127.0.0.2:7447", 10, "link: not a good value"),
+    ] {
+        let told = told(&linked(one, two));
+        assert!(told.contains(&format!("test.toml:{line}:")) && told.contains(what), "{one} {two}: {told}");
+    }
+}
+
+#[test]
 fn a_hash_for_each_offered_algorithm_is_needed_unless_there_is_a_password() {
     let md5 = "[[device]]\nname = \"A\"\npool = \"DP1\"\nha1_md5 = \"00112233445566778899aabbccddeeff\"\n";
     assert_eq!(good(&small(md5)).device_count(), 1);

@@ -6,6 +6,9 @@ use tandem_cluster::ClusterError;
 use tandem_host::HostError;
 use tandem_host::link::AttachError;
 
+/// How a program with the link between hosts is had.
+pub const BUILD_WITH_LINK: &str = "build one that has it: cargo build --release --features zenoh";
+
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -24,6 +27,9 @@ pub enum NodeError {
     /// Of several processes none knows which free port another has found.
     #[error("node {0} has port 0, which takes any free one: with several processes the others could not know it")]
     PortNotGiven(NodeName),
+    /// The file has nodes on several hosts, and this program cannot connect them.
+    #[error("the nodes have `link` addresses, and this tandem was built without the link between hosts")]
+    NoLink,
     /// The node's thread ended before it ran.
     #[error("node {0} ended while it was being started")]
     Start(NodeName),

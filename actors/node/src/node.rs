@@ -24,6 +24,8 @@ use tandem_host::datagram::DatagramSocket;
 use tandem_host::link::AttachError;
 use tandem_host::link::local::Hub;
 use tandem_host::link::unix::UnixNet;
+#[cfg(feature = "zenoh")]
+use tandem_host::link::zenoh::ZenohNet;
 use tandem_host::random::Random;
 use tandem_host::stream::{Connections, StreamLimits};
 use tandem_host::supervise::Pulse;
@@ -48,6 +50,9 @@ pub enum Net {
     Local(Hub),
     /// They are processes of this host.
     Unix(UnixNet),
+    /// They are on several hosts.
+    #[cfg(feature = "zenoh")]
+    Zenoh(ZenohNet),
 }
 
 impl Net {
@@ -59,6 +64,8 @@ impl Net {
         Ok(match self {
             Self::Local(hub) => Box::new(hub.attach(me, sink)?),
             Self::Unix(net) => Box::new(net.attach(me, sink)?),
+            #[cfg(feature = "zenoh")]
+            Self::Zenoh(net) => Box::new(net.attach(me, sink)?),
         })
     }
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod devices;
+mod meeting;
 mod status;
 
 use crate::directory::Directory;
@@ -20,8 +21,6 @@ use std::time::Duration;
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_host::clock::Clock;
 use tandem_host::exporter::Exporter;
-use tandem_host::link::local::Hub;
-use tandem_host::link::unix::{UnixNet, UnixOptions};
 use tandem_host::supervise::StuckWatch;
 use tandem_model::config::Config;
 use tokio::task::JoinSet;
@@ -93,10 +92,10 @@ impl Process {
         for node in &all {
             ManagerMetrics::new(node, &directory).clear();
         }
-        let alone = directory.nodes.iter().all(|n| all.contains(n));
-        let net = if alone { Net::Local(Hub::new()) } else { Net::Unix(unix_net(&directory, &state)) };
+        let journal = Arc::new(Journal::new(Arc::clone(&directory)));
+        let net = meeting::net(config, &all, &state, &journal)?;
         Ok(Arc::new(Self {
-            journal: Arc::new(Journal::new(Arc::clone(&directory))),
+            journal,
             directory,
             clock: Clock::system(),
             secrets: Secrets { nonce: secret.into_bytes() },
@@ -404,17 +403,6 @@ impl Process {
             }
         }
     }
-}
-
-/// Where the processes of a cluster on this host meet.
-fn unix_net(directory: &Directory, state: &StateFolder) -> UnixNet {
-    UnixNet::new(UnixOptions {
-        folder: state.links(),
-        cluster: directory.cluster.clone(),
-        members: directory.nodes.clone(),
-        // Who is silent for so long is dead; who takes nothing is no better.
-        stall: directory.settings.dead_after.0,
-    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! `tandem run`: all nodes of a configuration file in one process, or some of them, until it is told to stop.
 //!
-//! A process that runs only some meets the others over sockets in the state folder, which such processes share.
+//! A process that runs only some meets the others over sockets in the state folder, which such processes share, or over the network when the
+//! file gives the nodes `link` addresses.
 
 use crate::cli::running::{self, Pointer};
 use crate::cli::state::Places;
 use crate::cli::{Exit, Failure, RunOptions, check};
-use crate::error::NodeError;
+use crate::error::{BUILD_WITH_LINK, NodeError};
 use crate::process::Process;
 use crate::state::StateFolder;
 use std::io::Write;
@@ -181,6 +182,9 @@ pub(crate) fn failure(error: &NodeError) -> Failure {
         NodeError::PortNotGiven(_) => {
             failure.remedy("give every [[node]] a sip_udp and sip_tcp, or run all nodes in one process (`tandem run`)")
         }
+        NodeError::NoLink => failure
+            .remedy(BUILD_WITH_LINK)
+            .remedy("or take the `link` lines out: then the nodes are processes of one host, or one process"),
         NodeError::UnknownNode(_) => failure.remedy("the nodes are listed under [[node]] in the configuration file"),
         _ => failure,
     }

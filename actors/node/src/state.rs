@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! CCM1.life  CCM1.tables  nonce.secret  lock  link/CCM1.sock   shared by all
+//! certificates/{ca.pem,CCM1.pem,CCM1.key}                of the link between hosts, put there by the operator
 //! process/CCM1/{control.json,control.token,lock}         of the process whose first node is CCM1
 //! ```
 //! Private (0600), written whole. It must never be read while phones wait: starts and stops only.
@@ -26,6 +27,8 @@ const SMALL: u64 = 4_096;
 pub const PROCESSES: &str = "process";
 /// Where the links between processes have their sockets.
 pub const LINKS: &str = "link";
+/// Where the certificates of the link between hosts are, unless the configuration names another folder.
+pub const CERTIFICATES: &str = "certificates";
 
 /// The folder of the process whose first node this is.
 pub fn process_folder(home: &Path, first: &NodeName) -> PathBuf {
@@ -59,6 +62,10 @@ impl StateFolder {
     /// Where the links between processes have their sockets.
     pub fn links(&self) -> PathBuf {
         self.home.join(LINKS)
+    }
+    /// Where the certificates of the link between hosts are.
+    pub fn certificates(&self) -> PathBuf {
+        self.home.join(CERTIFICATES)
     }
     /// Where a node keeps its run-time tables.
     pub fn tables(&self, node: &NodeName) -> Place {

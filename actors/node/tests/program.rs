@@ -9,6 +9,9 @@
 
 #[path = "program/home.rs"]
 mod home;
+#[cfg(feature = "zenoh")]
+#[path = "program/hosts.rs"]
+mod hosts;
 #[path = "program/processes.rs"]
 mod processes;
 #[path = "program/restart.rs"]

@@ -71,6 +71,7 @@ metrics! {
     LINK_FRAMES, "link_frames_total", Counter, ["node", "direction"], "Frames sent to and received from peers";
     LINK_DROPPED, "link_dropped_total", Counter, ["node"], "Frames a full link did not take";
     LINK_CLOSED, "link_closed_total", Counter, ["node", "reason"], "Connections to peers in other processes that ended or did not come about, by reason";
+    LINK_CERTIFICATE, "link_certificate_expiry_seconds", Gauge, ["node", "certificate"], "Seconds until a certificate of the link between hosts expires, the node's own and the authority's; negative when it has";
     CLUSTER_MEMBERS, "cluster_members", Gauge, ["node", "state"], "Members of the cluster in the view of this node, itself included: up, suspect, down";
     REPLICATION_ROWS, "replication_rows_total", Counter, ["node"], "Rows this node wrote for its peers";
     REPLICATION_RESYNCS, "replication_resyncs_total", Counter, ["node", "reason"], "Times this node fetched a peer's rows anew: gap, digest, join";

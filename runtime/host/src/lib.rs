@@ -4,6 +4,8 @@
 //! It knows no telephony policy: it carries bytes and keeps actors alive.
 
 pub mod arbiter;
+#[cfg(feature = "zenoh")]
+pub mod certificates;
 pub mod child;
 pub mod clock;
 pub mod datagram;

@@ -10,6 +10,7 @@ mod device_pool;
 pub mod directory_number;
 mod group;
 mod identity;
+mod link_address;
 mod node;
 mod problem;
 mod read;
@@ -21,6 +22,7 @@ pub use cluster::Cluster;
 pub use device::{Credential, DEVICES_MAX, Device, DeviceKind, DeviceSeries, DeviceSpec, LINES_MAX};
 pub use device_pool::{DevicePool, POOLS_MAX};
 pub use group::{Failback, GROUPS_MAX, Group, MEMBERS_MAX};
+pub use link_address::LinkAddress;
 pub use node::{ADDRESSES_MAX, NODES_MAX, Node, SIP_PORT};
 pub use problem::{PROBLEMS_MAX, Problem, Problems};
 pub use settings::{Algorithm, MultipleContacts, Settings};
@@ -93,6 +95,10 @@ impl Config {
     /// The group of a pool, both as indexes.
     pub fn group_of_pool(&self, pool: u16) -> Option<u16> {
         self.group_of_pool.get(usize::from(pool)).copied()
+    }
+    /// Whether its nodes meet over the network: they have `link` addresses, and then all have.
+    pub fn is_on_several_hosts(&self) -> bool {
+        self.nodes.iter().any(|n| n.link.is_some())
     }
     /// A node by name, as an index.
     pub fn node_index(&self, name: &NodeName) -> Option<usize> {

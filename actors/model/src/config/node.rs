@@ -1,5 +1,6 @@
 //! The table `[[node]]`: one CallManager each.
 
+use super::link_address::LinkAddress;
 use super::value::Addresses;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,6 +33,10 @@ pub struct Node {
     /// Port of SIP over TCP; 0 takes any free one.
     #[serde(default = "sip_port")]
     pub sip_tcp: u16,
+    /// Where its peers on other hosts reach it: `"quic/ADDRESS:PORT"` (IPv4). All nodes or none; without it the nodes are processes of one host, or
+    /// one process. Needs certificates (`tandem cluster certs`) and a Tandem that was built with the feature `zenoh`.
+    #[serde(default)]
+    pub link: Option<LinkAddress>,
     /// True for the node on which the configuration is written. At most one; the first node unless given.
     #[serde(default)]
     pub publisher: bool,

@@ -92,6 +92,8 @@ pub struct Settings {
     pub tables_every: HumanDuration,
     /// State folder, unless `--state` or `$TANDEM_STATE` names one; the usual place when nobody does.
     pub state_dir: Option<PathBuf>,
+    /// Folder with the certificates of the link between hosts; `certificates` in the state folder unless given.
+    pub certificates: Option<PathBuf>,
     /// Where the process is controlled, on loopback; port 0 takes any free one. Of several processes the first node's has this port, and
     /// each further one the next.
     pub control: SocketAddr,
@@ -123,6 +125,7 @@ impl Default for Settings {
             dead_after: HumanDuration(timings::DEAD_AFTER),
             tables_every: HumanDuration(timings::TABLES_EVERY),
             state_dir: None,
+            certificates: None,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             fault_injection: false,
         }

@@ -89,6 +89,9 @@ pub enum Command {
     /// About the configuration file
     #[command(subcommand)]
     Config(Config),
+    /// About the cluster as a whole
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// The cluster at a glance: nodes, groups, registrations by rank
     #[command(after_help = "EXAMPLES\n  tandem status\n  tandem status -o json | jq '.registrations.by_rank'")]
     Status,
@@ -118,6 +121,7 @@ pub enum Command {
 #[command(after_help = "EXAMPLES
   tandem run --config cluster.toml                all its nodes in one process
   tandem run --config cluster.toml --node CCM1    one of them; the others run in processes with the same state folder
+                                                  or, when the nodes have `link` addresses, on other hosts
   tandem run --config cluster.toml --control 127.0.0.1:7060
 
 An interrupt (Ctrl-C) or SIGTERM stops the nodes in good order.")]
@@ -177,6 +181,46 @@ pub enum Config {
     /// Print the JSON Schema of the configuration file, for editors
     #[command(after_help = "EXAMPLE\n  tandem config schema > tandem.schema.json")]
     Schema,
+}
+
+/// `tandem cluster`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cluster {
+    /// Make certificates for the link between hosts: an authority, and one per node of the file
+    Certs(Certs),
+}
+
+/// `tandem cluster certs`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "EXAMPLES
+  tandem cluster certs --config cluster.toml --out certificates    the first time
+  tandem cluster certs --config cluster.toml --node CCM4           for a node that is new
+  tandem cluster certs --config cluster.toml --force               new ones before the old ones expire
+
+Copy ca.pem and NODE.pem, NODE.key into the certificates folder of the node's host. A node that runs takes new files by
+itself. ca.key makes certificates: keep it away from the nodes.")]
+pub struct Certs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Folder to write to [default: `certificates` of the configuration, or that folder of the state folder]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Only for this node; may be given several times [default: all nodes of the file]
+    #[arg(long = "node", value_name = "NAME")]
+    pub nodes: Vec<NodeName>,
+    /// For how many days a node's certificate is good
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
+    /// For how many days a new authority is good
+    #[arg(long, value_name = "N", default_value_t = 3_650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub ca_days: u32,
+    /// Replace certificates that are there
+    #[arg(long)]
+    pub force: bool,
+    /// Make a new authority; with --force also when there is one
+    #[arg(long)]
+    pub new_ca: bool,
 }
 
 /// `tandem node`.

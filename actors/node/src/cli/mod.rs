@@ -6,6 +6,7 @@
 pub mod args;
 pub mod check;
 pub mod client;
+pub mod cluster;
 pub mod device;
 pub mod events;
 pub mod failure;
@@ -20,7 +21,7 @@ pub mod status;
 pub use args::Cli;
 pub use failure::{Exit, Failure};
 
-use args::{Command, Config, Global};
+use args::{Cluster, Command, Config, Global};
 use clap::{CommandFactory, Parser};
 use output::Out;
 use processes::Processes;
@@ -144,6 +145,7 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
         }),
         Command::Check(check) => check::check(&check.config, out),
         Command::Config(Config::Schema) => check::schema(out),
+        Command::Cluster(Cluster::Certs(options)) => cluster::certs(&state::Places::of(&global), &options, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tandem", &mut script);

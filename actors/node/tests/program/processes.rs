@@ -13,13 +13,13 @@ use tandem::quickstart::configuration;
 use tandem_loadtest::{Fleet, FleetConfig, Identity, PhoneGroup, PhoneSettings, Transport};
 
 pub(crate) const DEVICES: u32 = 80;
-const NODES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
+pub(crate) const NODES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
 /// Pool, members, devices of the quick start's layout with 80 devices.
 const POOLS: [([usize; 3], u32); 4] = [([0, 1, 2], 10), ([0, 2, 1], 30), ([1, 0, 2], 10), ([1, 2, 0], 30)];
 pub(crate) const AT_HOME: [u64; 3] = [40, 40, 0];
 
 /// A port that nobody uses, below those that the system gives to whoever asks for any.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id().wrapping_mul(31) % 4_000).unwrap_or(0);
     let free =
@@ -129,8 +129,12 @@ impl Up {
 
 /// The nodes by name, as `tandem status` tells them.
 pub(crate) fn status(home: &Home) -> BTreeMap<String, Value> {
-    let said = home.tandem(&["status", "-o", "json"]);
-    let status: Value = serde_json::from_str(&said.out()).unwrap_or_default();
+    node_list(&home.tandem(&["status", "-o", "json"]).out())
+}
+
+/// The nodes of a status, by name.
+pub(crate) fn node_list(status: &str) -> BTreeMap<String, Value> {
+    let status: Value = serde_json::from_str(status).unwrap_or_default();
     let nodes = status.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
     nodes.into_iter().filter_map(|n| Some((n.get("name")?.as_str()?.to_owned(), n))).collect()
 }
@@ -139,7 +143,7 @@ pub(crate) fn served(nodes: &BTreeMap<String, Value>) -> [u64; 3] {
     NODES.map(|n| nodes.get(n).and_then(|n| n.get("registrations")?.as_u64()).unwrap_or_default())
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
     u64::try_from(since.as_millis()).expect("a time of this age")
 }
@@ -263,4 +267,25 @@ fn up_says_what_is_wrong_before_it_starts_anything() {
     first.signal("KILL");
     drop(first);
     wait_until(|| home.tandem(&["node", "list"]).code() == 3, || home.tandem(&["node", "list"]).out());
+}
+
+#[cfg(not(feature = "zenoh"))]
+#[test]
+fn a_program_without_the_link_between_hosts_says_how_to_get_it() {
+    let home = Home::new("no-link");
+    write_configuration(&home, 8);
+    let file = home.folder("cluster.toml");
+    let mut text = std::fs::read_to_string(&file).expect("a configuration");
+    for (number, node) in NODES.iter().enumerate() {
+        let link = format!("name = \"{node}\"\nlink = \"quic/127.0.0.{}:7447\"", number + 2);
+        text = text.replacen(&format!("name = \"{node}\""), &link, 1);
+    }
+    std::fs::write(&file, text).expect("a configuration");
+    for line in ["run --config cluster.toml --node CCM1", "cluster certs --config cluster.toml"] {
+        let said = home.tandem(&line.split_whitespace().collect::<Vec<_>>());
+        let how = said.err().contains("cargo build --release --features zenoh");
+        assert!(said.code() == 1 && how, "tandem {line}: {}", said.err());
+    }
+    // The file itself is good, and one process that runs all of it needs no link.
+    assert!(home.tandem(&["check", "--config", "cluster.toml"]).good().contains("good"));
 }

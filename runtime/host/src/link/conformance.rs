@@ -6,12 +6,12 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_cluster::link::{DownWhy, Lane, Link, LinkEvent, Refused, Sink};
 
-/// How long what is on its way between threads may take to land.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Steps of a millisecond that what is on its way between threads may take to land.
+const PATIENCE_STEPS: usize = 20_000;
 
 /// A link under test: how to attach a node, and how to let everything that is on its way land.
 struct Bench {
@@ -42,26 +42,40 @@ impl Bench {
             }),
         }
     }
-    /// Real sockets and threads: what is on its way has landed when a marker that was sent after it has, and when every node has been told
-    /// of exactly the others that are there.
-    fn unix() -> Self {
-        let folder = Arc::new(Folder::new("conformance"));
-        let net = folder.net(&["A", "B", "C"]);
+    /// Real sockets and threads: what is on its way has landed when a marker that was sent after it in its lane has, and when every node has
+    /// been told of exactly the others that are there.
+    fn threads(attach: impl Fn(NodeLife, Sink) -> Result<Box<dyn Link>, AttachError> + 'static) -> Self {
         let threads = Arc::new(Threads::default());
         let attached = Arc::clone(&threads);
         Self {
             attach: Box::new(move |life, sink| {
-                let _folder = &folder;
                 let seen =
                     Arc::new(Watch { life: life.clone(), sink, peers: Mutex::default(), markers: Mutex::default() });
                 let watch = Arc::clone(&seen);
-                let link = net.attach(life, Box::new(move |event| watch.take(event)))?;
-                let link = Arc::new(Watched { link: Mutex::new(Box::new(link)), there: Mutex::new(true) });
+                let link = attach(life, Box::new(move |event| watch.take(event)))?;
+                let link = Arc::new(Watched { link: Mutex::new(link), there: Mutex::new(true) });
                 attached.nodes.lock().unwrap().push((seen, Arc::downgrade(&link)));
                 Ok(Box::new(Handle(link)))
             }),
             settle: Box::new(move || threads.settle()),
         }
+    }
+    fn unix() -> Self {
+        let folder = Folder::new("conformance");
+        let net = folder.net(&["A", "B", "C"]);
+        Self::threads(move |life, sink| {
+            let _folder = &folder;
+            net.attach(life, sink).map(|l| Box::new(l) as Box<dyn Link>)
+        })
+    }
+    #[cfg(feature = "zenoh")]
+    fn zenoh() -> Self {
+        let cluster = super::zenoh::tests::Cluster::new("conformance", &["A", "B", "C"]);
+        let net = cluster.net();
+        Self::threads(move |life, sink| {
+            let _cluster = &cluster;
+            net.attach(life, sink).map(|l| Box::new(l) as Box<dyn Link>)
+        })
     }
     fn join(&self, node: &str, incarnation: u64) -> (Box<dyn Link>, Seen) {
         let seen = Seen::default();
@@ -81,10 +95,12 @@ struct Watch {
     life: NodeLife,
     sink: Sink,
     peers: Mutex<BTreeMap<NodeName, Incarnation>>,
-    markers: Mutex<BTreeMap<NodeName, u64>>,
+    /// The last marker of each peer and lane.
+    markers: Mutex<BTreeMap<(NodeName, u8), u64>>,
 }
 
 const MARKER: &[u8] = b"marker ";
+const LANES: [Lane; 3] = [Lane::Heartbeat, Lane::Ordinary, Lane::Bulk];
 
 impl Watch {
     fn take(&self, event: LinkEvent) {
@@ -98,9 +114,9 @@ impl Watch {
                 assert_eq!(before, Some(*incarnation), "{node} was another");
             }
             LinkEvent::Message { from, bytes } => {
-                if let Some(number) = bytes.strip_prefix(MARKER) {
+                if let Some([lane, number @ ..]) = bytes.strip_prefix(MARKER) {
                     let number = String::from_utf8_lossy(number).parse().unwrap();
-                    self.markers.lock().unwrap().insert(from.clone(), number);
+                    self.markers.lock().unwrap().insert((from.clone(), *lane), number);
                     return;
                 }
             }
@@ -148,10 +164,10 @@ impl Threads {
     }
     fn settle(&self) {
         let marker = self.marker.fetch_add(1, Ordering::Relaxed) + 1;
-        let bytes = Bytes::from([MARKER, marker.to_string().as_bytes()].concat());
-        let begun = Instant::now();
+        let bytes = |lane| Bytes::from([MARKER, &[lane as u8], marker.to_string().as_bytes()].concat());
         let mut sent = false;
-        loop {
+        // Steps, not a moment: whoever is stopped on the way has not waited.
+        for left in (0..PATIENCE_STEPS).rev() {
             let there = self.there();
             let others = |watch: &Watch| -> BTreeMap<NodeName, Incarnation> {
                 let others = there.iter().filter(|(w, _)| w.life.node != watch.life.node);
@@ -159,18 +175,21 @@ impl Threads {
             };
             let met = there.iter().all(|(watch, _)| *watch.peers.lock().unwrap() == others(watch));
             if met && !sent {
-                // Below all other lanes, so behind everything.
-                there.iter().for_each(|(_, w)| _ = w.link.lock().unwrap().broadcast(Lane::Bulk, bytes.clone()));
+                // In every lane: nothing says that one that was sent later in a lower lane is later.
+                for (lane, (_, node)) in LANES.into_iter().flat_map(|lane| there.iter().map(move |node| (lane, node))) {
+                    let _ = node.link.lock().unwrap().broadcast(lane, bytes(lane));
+                }
                 sent = true;
             }
             let heard = |watch: &Watch| {
                 let markers = watch.markers.lock().unwrap();
-                others(watch).keys().all(|node| markers.get(node) == Some(&marker))
+                let landed = |node: &NodeName, lane| markers.get(&(node.clone(), lane as u8)) == Some(&marker);
+                others(watch).keys().all(|node| LANES.into_iter().all(|lane| landed(node, lane)))
             };
             if met && there.iter().all(|(watch, _)| heard(watch)) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "not settled: met {met}");
+            assert!(left > 0, "not settled: met {met}");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -313,6 +332,12 @@ fn the_local_link_conforms() {
 #[test]
 fn the_unix_link_conforms() {
     suite(Bench::unix);
+}
+
+#[cfg(feature = "zenoh")]
+#[test]
+fn the_zenoh_link_conforms() {
+    suite(Bench::zenoh);
 }
 
 #[test]

@@ -10,9 +10,9 @@ mod hello;
 mod place;
 mod serve;
 #[cfg(test)]
-pub(in crate::link) mod tests;
+pub(crate) mod tests;
 
-use super::AttachError;
+use super::{AttachError, Ending, FRAME_BYTES_MAX, lock};
 use crate::exporter::{self, Counters};
 use bytes::Bytes;
 use connection::Connection;
@@ -21,97 +21,11 @@ use metrics::Counter;
 use place::Place;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tandem_base::{NodeLife, NodeName, metric};
-use tandem_cluster::link::{DownWhy, Lane, Link, LinkEvent, Refused, Sink};
+use tandem_cluster::link::{Lane, Link, LinkEvent, Refused, Sink};
 use tokio::sync::Notify;
-
-/// Longest frame that is sent or taken, in bytes; the cluster machine looks at none that is longer.
-pub const FRAME_BYTES_MAX: usize = 4 << 20;
-
-/// Why a connection ended or did not come about. The labels of the metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ending {
-    /// The peer is gone: its node or process ended.
-    Closed,
-    /// The kernel broke it.
-    Broken,
-    /// A newer connection of the same node took its place.
-    Replaced,
-    /// The peer took no byte for too long.
-    Stalled,
-    /// It ended within a frame.
-    CutShort,
-    /// A frame that is none.
-    BadFrame,
-    /// A frame over the bound.
-    TooLong,
-    /// What spoke first was no node.
-    NotHello,
-    /// No hello in time.
-    Silent,
-    /// No version of this link in common.
-    Version,
-    /// A node of another cluster.
-    Cluster,
-    /// A node that is not configured, or not the one that was dialled.
-    Stranger,
-    /// An older life of the node.
-    Older,
-    /// A process of another user.
-    User,
-    /// Too many that have not said who they are.
-    TooMany,
-}
-
-impl Ending {
-    /// Every ending, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
-        Self::Closed,
-        Self::Broken,
-        Self::Replaced,
-        Self::Stalled,
-        Self::CutShort,
-        Self::BadFrame,
-        Self::TooLong,
-        Self::NotHello,
-        Self::Silent,
-        Self::Version,
-        Self::Cluster,
-        Self::Stranger,
-        Self::Older,
-        Self::User,
-        Self::TooMany,
-    ];
-    /// As it stands in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Broken => "broken",
-            Self::Replaced => "replaced",
-            Self::Stalled => "stalled",
-            Self::CutShort => "cut_short",
-            Self::BadFrame => "bad_frame",
-            Self::TooLong => "too_long",
-            Self::NotHello => "not_hello",
-            Self::Silent => "silent",
-            Self::Version => "version",
-            Self::Cluster => "cluster",
-            Self::Stranger => "stranger",
-            Self::Older => "older",
-            Self::User => "user",
-            Self::TooMany => "too_many",
-        }
-    }
-    /// What the node is told of a peer whose connection ended so.
-    const fn down(self) -> DownWhy {
-        match self {
-            Self::Closed | Self::Broken | Self::CutShort | Self::Replaced => DownWhy::Closed,
-            _ => DownWhy::Lost,
-        }
-    }
-}
 
 /// What the nodes of a cluster on this host have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,11 +81,6 @@ impl UnixNet {
         serve::start(&shared, listener)?;
         Ok(UnixLink { shared })
     }
-}
-
-/// A thread that panicked must not take the others with it: what is behind these locks is always whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the node's thread and the link's thread share.

@@ -51,11 +51,16 @@ pub(super) fn nodes(checker: &mut Checker<'_, '_, '_>, tables: &Tables) -> usize
     for (index, node) in &tables.nodes {
         let row = Place::row("node", *index);
         addresses(checker, row.field("address"), node.addresses());
-        let udp = node.udp().map(|at| ("sip_udp", at));
-        let tcp = node.tcp().map(|at| ("sip_tcp", at));
-        for (field, at) in udp.chain(tcp).filter(|(_, at)| at.port() != 0) {
-            let Some(first) = taken.insert((field, at), row) else { continue };
-            if first.index != *index && told.insert((*index, at)) {
+        let udp = node.udp().map(|at| ("UDP", "sip_udp", at));
+        let tcp = node.tcp().map(|at| ("TCP", "sip_tcp", at));
+        // QUIC is UDP.
+        let link = node.link.map(|link| ("UDP", "link", link.0));
+        for (protocol, field, at) in udp.chain(tcp).chain(link).filter(|(_, _, at)| at.port() != 0) {
+            let Some(first) = taken.insert((protocol, at), row) else { continue };
+            if field == "link" && first.index == *index {
+                let what = format!("{at} is taken: SIP over UDP listens there");
+                checker.wrong(row.field(field), what, "a port of its own for the link".to_owned());
+            } else if first.index != *index && told.insert((*index, at)) {
                 let line = checker.line(first);
                 let what = format!("{at} is taken: {} listens there too", checker.document.label(first));
                 let expected = format!("another address or port; the other node stands in line {line}");
@@ -63,7 +68,48 @@ pub(super) fn nodes(checker: &mut Checker<'_, '_, '_>, tables: &Tables) -> usize
             }
         }
     }
+    links(checker, tables);
     publisher(checker, tables)
+}
+
+/// The link between hosts: all nodes or none, each where one peer can reach one node.
+fn links(checker: &mut Checker<'_, '_, '_>, tables: &Tables) {
+    let Some((with, first)) = tables.nodes.iter().find(|(_, node)| node.link.is_some()) else { return };
+    let line = checker.line(Place::row("node", *with).field("link"));
+    for (index, node) in &tables.nodes {
+        let place = Place::row("node", *index).field("link");
+        let Some(link) = node.link else {
+            let what = format!("{} has no `link`, so peers on other hosts cannot reach it", node.name);
+            let expected = format!("a `link` for every node or for none; {} has one in line {line}", first.name);
+            checker.wrong(Place::row("node", *index), what, expected);
+            continue;
+        };
+        let ip = link.0.ip();
+        if ip.is_unspecified() || ip.is_multicast() {
+            let expected = "the address at which its peers reach the node".to_owned();
+            checker.wrong(place, format!("{ip} is not an address of one node"), expected);
+        }
+        if ip.is_ipv6() {
+            let expected =
+                "an IPv4 address: the engine of the link cannot check a certificate for an IPv6 address".to_owned();
+            checker.wrong(place, format!("{ip} cannot be used in a link"), expected);
+        }
+        if link.0.port() == 0 {
+            let expected =
+                "a port of its own, such as 7447: peers on other hosts could not know which one is free".to_owned();
+            checker.wrong(place, format!("{} has port 0 in its link", node.name), expected);
+        }
+    }
+    if tables.cluster.as_ref().is_some_and(|c| c.secret.is_none()) {
+        let what =
+            "the nodes are on several hosts and have no `secret` in common: a nonce of one is unknown to the others"
+                .to_owned();
+        checker.unwise(
+            Place::row("cluster", 0),
+            what,
+            "a line `secret = \"...\"` with at least 16 random characters".to_owned(),
+        );
+    }
 }
 
 fn addresses(checker: &mut Checker<'_, '_, '_>, place: Place, addresses: &[IpAddr]) {

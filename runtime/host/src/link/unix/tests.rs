@@ -10,12 +10,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc;
 use std::time::Instant;
 use tandem_base::Incarnation;
+use tandem_cluster::link::DownWhy;
 
 /// A folder for the sockets of one test, removed at its end.
-pub(in crate::link) struct Folder(pub(in crate::link) PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub(in crate::link) fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         static SERIAL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tandem-link-{}-{serial}-{test}", std::process::id()));
