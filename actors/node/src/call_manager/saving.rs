@@ -54,8 +54,12 @@ impl CallManager {
         }
     }
 
-    /// A step, if it is time.
+    /// A step, if it is time. Before the node has taken up what an earlier life left nothing is written: it would replace what is there
+    /// by less.
     pub(super) fn save_step(&mut self, now: Time) {
+        if self.settled_at.is_none() {
+            return;
+        }
         let Some(saving) = &mut self.saving else { return };
         self.metrics.saves(&saving.file.saves());
         if saving.walk.is_none() {
@@ -135,12 +139,10 @@ impl CallManager {
 
     fn save_end(&mut self) {
         let Some(saving) = &mut self.saving else { return };
-        if let Some(walk) = saving.walk.take() {
-            // A disk that is still busy with two earlier ones gets the next one.
-            let _ = saving.file.save(walk.writer.finish());
-        }
+        // A disk that is still busy with two earlier ones gets the next one; the last one is made again until it is taken.
+        let taken = saving.walk.take().is_some_and(|walk| saving.file.save(walk.writer.finish()));
         if saving.last {
-            saving.next = Time::FAR;
+            saving.next = if taken { Time::FAR } else { Time::ZERO };
         }
     }
 }
@@ -156,8 +158,9 @@ impl Handler<SaveLast> for CallManager {
     type Result = ();
     fn handle(&mut self, _: SaveLast, _: &mut Context<Self>) {
         let now = self.clock.now();
+        let next = if self.settled_at.is_some() { now } else { Time::FAR };
         if let Some(saving) = &mut self.saving {
-            (saving.last, saving.walk, saving.next) = (true, None, now);
+            (saving.last, saving.walk, saving.next) = (true, None, next);
         }
         self.save_step(now);
     }
@@ -171,6 +174,6 @@ impl Message for IsSaved {
 impl Handler<IsSaved> for CallManager {
     type Result = bool;
     fn handle(&mut self, _: IsSaved, _: &mut Context<Self>) -> bool {
-        self.saving.as_ref().is_none_or(|s| s.last && s.walk.is_none() && s.file.saves().is_idle())
+        self.saving.as_ref().is_none_or(|s| s.last && s.next == Time::FAR && s.file.saves().is_idle())
     }
 }

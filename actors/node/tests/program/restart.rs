@@ -53,8 +53,20 @@ fn a_cluster_that_was_off_as_a_whole_knows_its_phones_again() {
     let listed = home.tandem(&["device", "list", "--node", "CCM2", "--all", "-o", "json"]).good();
     assert_eq!(listed.matches("\"name\"").count(), 40, "{listed}");
 
+    // Ended again before it has taken anything up: what is on disk stays as it is.
+    second.signal("KILL");
+    drop(second);
+    let hasty = run(&home);
+    hasty.signal("INT");
+    let (code, said) = hasty.end();
+    assert_eq!(code, 0, "{said}");
+    let second = run(&home);
+    until_served(&home, "after a start that was broken off");
+
     // In good order: the tables are written at the end.
     let before = std::time::SystemTime::now();
+    // The clock of files goes in steps of some milliseconds.
+    wait_until(|| before.elapsed().is_ok_and(|t| t.as_millis() > 20), || "a moment".to_owned());
     second.signal("INT");
     let (code, said) = second.end();
     assert_eq!((code, written_after(&home, before)), (0, 3), "{said}");
