@@ -368,7 +368,9 @@ impl ManagerMetrics {
     pub fn observe<R: tandem_cluster::Row>(&self, cluster: &Cluster<R>) {
         self.divergent.set(f64::from(u32::try_from(cluster.divergent_peers()).unwrap_or(u32::MAX)));
         let (owners, members) = (cluster.owners(), cluster.members());
-        for (peer, (copies, lag)) in self.nodes.iter().filter(|n| **n != self.me).zip(self.copies.iter().zip(&self.lags)) {
+        for (peer, (copies, lag)) in
+            self.nodes.iter().filter(|n| **n != self.me).zip(self.copies.iter().zip(&self.lags))
+        {
             let rows: u64 = owners.iter().filter(|o| o.owner.node == *peer).map(|o| o.rows).sum();
             copies.set(rows as f64);
             let behind = members.iter().find(|m| m.node == *peer && m.state != MemberState::Down).map_or(0, |m| m.lag);

@@ -6,9 +6,9 @@ use crate::edge::sip::locate::Located;
 use crate::locator::DeviceIndex;
 use crate::registration::Registration;
 use actix::{Context, Handler, Message};
+use std::sync::Arc;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::{Digest, NodeState, OwnerView};
-use std::sync::Arc;
 use tandem_model::view::ClusterView;
 use tandem_rules::routing::{Known, route};
 

@@ -30,8 +30,7 @@ fn a_caller_is_told_where_the_device_is_whichever_node_serves_it() {
 fn a_dead_nodes_devices_are_called_at_their_last_contact_until_they_are_elsewhere() {
     let cluster = Cluster::start(3, "", &[&[1, 0, 2]]);
     let mut caller = Phone::udp("A001", cluster.udp(0)).registered();
-    let called: Vec<Phone> =
-        (2..=9).map(|n| Phone::udp(&format!("A{n:03}"), cluster.udp(1)).registered()).collect();
+    let called: Vec<Phone> = (2..=9).map(|n| Phone::udp(&format!("A{n:03}"), cluster.udp(1)).registered()).collect();
     for phone in &called {
         cluster.wait_until("the copies are there", |_| caller.towards("OPTIONS", &phone.user).status == 302);
     }

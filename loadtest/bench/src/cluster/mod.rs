@@ -94,7 +94,9 @@ pub(crate) fn measure(bench: &mut Bench, options: &Options) {
     if has(Part::Replicated) {
         let bare = |b: &mut Bench| b.part("bare exchange", |b| b.bare(options.runs));
         let peers = |b: &mut Bench| {
-            kamailio && b.part("Kamailio", |b| b.alone(Kind::Kamailio, options)) && b.part("Kamailio + DMQ", |b| b.pair(options))
+            kamailio
+                && b.part("Kamailio", |b| b.alone(Kind::Kamailio, options))
+                && b.part("Kamailio + DMQ", |b| b.pair(options))
         };
         bare(bench);
         peers(bench);
@@ -133,7 +135,8 @@ impl Bench {
         for node in [1, 2] {
             let (copies, proven) = nodes.copies(node)?;
             if copies != u64::from(options.devices) || !proven {
-                let what = format!("node {} holds {copies} copies of {} rows (complete: {proven})", node + 1, options.devices);
+                let what =
+                    format!("node {} holds {copies} copies of {} rows (complete: {proven})", node + 1, options.devices);
                 return Err(Error::Worthless(what));
             }
         }
@@ -184,7 +187,8 @@ impl Bench {
             ..Load::new(Pattern::Plain)
         };
         let mut tell = self.progress.begin("Tandem: how soon a registration is known everywhere", load.count);
-        self.results.cluster.visible = Some(visible::visible(&mut generator, &nodes.addresses, &load, FRESH, &mut tell)?);
+        self.results.cluster.visible =
+            Some(visible::visible(&mut generator, &nodes.addresses, &load, FRESH, &mut tell)?);
         Ok(())
     }
     fn join(&mut self, devices: u32, link: Link) -> Result<(), Error> {

@@ -158,7 +158,10 @@ fn configuration(
     }
     for (index, (name, address)) in NAMES.iter().zip(addresses).enumerate() {
         let port = address.port();
-        let _ = write!(text, "\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1\"\nsip_udp = {port}\nsip_tcp = {port}\n");
+        let _ = write!(
+            text,
+            "\n[[node]]\nname = \"{name}\"\naddress = \"127.0.0.1\"\nsip_udp = {port}\nsip_tcp = {port}\n"
+        );
         if let Some(link) = links.and_then(|l| l.get(index)) {
             let _ = writeln!(text, "link = \"quic/{link}\"");
         }
@@ -218,7 +221,7 @@ impl Pair {
         command.arg("-s").arg(format!("unixs:{}", socket.display())).args(["stats.get_statistics", "usrloc:"]);
         let output = command.stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find(|l| l.contains("location-contacts") || l.contains("location.contacts"))?;
+        let line = text.lines().find(|l| l.contains("location") && l.contains("contacts"))?;
         line.rsplit_once('=')?.1.trim().parse().ok()
     }
 }

@@ -25,10 +25,15 @@ pub(crate) fn rows(results: &Results, table: &mut Table) {
         if !results.rows.iter().any(|r| replicated.contains(&r.server)) {
             break;
         }
-        if let (Some((least, middle)), Some((bare_least, bare_middle))) = (cpu(results, kind, What::Refresh, None), bare) {
+        if let (Some((least, middle)), Some((bare_least, bare_middle))) =
+            (cpu(results, kind, What::Refresh, None), bare)
+        {
             let name = format!("{}: CPU of a refresh, all processes", kind.name());
             let (least_ratio, middle_ratio) = (least / bare_least, middle / bare_middle);
-            table.add_row([name, format!("{least:.2} / {middle:.2} us = {least_ratio:.2} / {middle_ratio:.2} x bare exchange")]);
+            table.add_row([
+                name,
+                format!("{least:.2} / {middle:.2} us = {least_ratio:.2} / {middle_ratio:.2} x bare exchange"),
+            ]);
         }
     }
     let cluster = &results.cluster;
@@ -56,7 +61,9 @@ pub(crate) fn rows(results: &Results, table: &mut Table) {
             ),
         ]);
     }
-    if let Some(Death { devices, calls, routed, unroutable_ms, call_p99_us, others_p99_us, others_failed }) = &cluster.death {
+    if let Some(Death { devices, calls, routed, unroutable_ms, call_p99_us, others_p99_us, others_failed }) =
+        &cluster.death
+    {
         table.add_row([
             format!("Tandem, three nodes: kill -9 with {devices} devices"),
             format!(
@@ -85,7 +92,11 @@ pub(crate) fn aims(results: &Results) -> Vec<Aim> {
         }
     }
     if let Some(death) = &results.cluster.death {
-        aims.push(Aim::at_most("calls to a dead node's devices fail, ms", Some(death.unroutable_ms as f64), UNROUTABLE_MAX));
+        aims.push(Aim::at_most(
+            "calls to a dead node's devices fail, ms",
+            Some(death.unroutable_ms as f64),
+            UNROUTABLE_MAX,
+        ));
         aims.push(Aim::at_most("survivor's own devices then, p99 in us", Some(death.others_p99_us as f64), OTHERS_MAX));
     }
     aims

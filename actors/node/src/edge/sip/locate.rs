@@ -78,8 +78,7 @@ impl Handler<Located> for DeviceHost {
         let now = self.clock.now();
         self.begin_turn();
         let tag = self.edge.tag(message.call_id());
-        let request =
-            Request { message: &message, facts: &facts, peer, named: None, tag, key: OnceCell::new() };
+        let request = Request { message: &message, facts: &facts, peer, named: None, tag, key: OnceCell::new() };
         let mut out = self.stream_out.take().unwrap_or_default();
         self.tell_contacts(now, &request, &here, &mut out);
         out.drain(|peer, bytes| self.edge.send_later(peer, bytes));
