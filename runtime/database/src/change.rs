@@ -56,6 +56,8 @@ pub struct Head {
     pub digest: Digest,
     /// The newest epoch it has heard of; `None` before the database was founded.
     pub epoch: Option<Epoch>,
+    /// Under whom its last change was committed; `None` when there is none.
+    pub committed_under: Option<Epoch>,
     /// The oldest change whose rows are still in the log; `revision + 1` when there is none.
     pub oldest: Revision,
     /// Digest of the user settings.

@@ -73,7 +73,7 @@ pub enum Work {
         /// To be repeated.
         ticket: u64,
         /// The last change that the peer has, and what it has of it.
-        after: (Revision, Option<Digest>),
+        after: (Revision, Option<(Digest, Epoch)>),
         /// Where to go on.
         from: LogPosition,
         /// Stop after so many bytes.
