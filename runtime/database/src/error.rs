@@ -198,6 +198,14 @@ pub enum Refused {
         /// What differs.
         why: String,
     },
+    /// A change that this Tandem cannot read: a newer one wrote it. Nothing is wrong with the copy.
+    #[error("revision {revision} cannot be read here: {why}; a newer Tandem wrote it")]
+    Unreadable {
+        /// Which change.
+        revision: Revision,
+        /// What is not known.
+        why: DatabaseError,
+    },
     /// Configuration is written at another node.
     #[error("the configuration is written at {publisher}{}", if *.reachable { "" } else { ", which cannot be reached" })]
     NotPublisher {

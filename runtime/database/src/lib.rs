@@ -12,8 +12,12 @@ mod row;
 mod store;
 mod table;
 mod user_setting;
+mod worker;
 
 pub mod replication;
+
+#[cfg(test)]
+mod tests;
 
 pub use change::{
     CHANGE_BYTES_MAX, COMMENT_BYTES_MAX, Change, ChangeInfo, Draft, DraftOp, Epoch, Expect, Head, OPS_MAX, Op, Revision,
@@ -25,3 +29,4 @@ pub use store::{
 };
 pub use table::{Column, DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, List, Spec, Table, is_secret};
 pub use user_setting::{BUCKETS, USER_VALUE_BYTES_MAX, UserField, UserSetting};
+pub use worker::Worker;

@@ -1,4 +1,4 @@
-//! What goes into and comes out of `Replication`. Words only. `Debug` of them shows no row.
+//! What goes into and comes out of [`super::Replication`]. Words only. `Debug` of them shows no row.
 
 use crate::change::{Change, ChangeInfo, Draft, Epoch, Head, Revision};
 use crate::error::{DatabaseError, Refused, StoreError};

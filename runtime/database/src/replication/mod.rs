@@ -4,7 +4,10 @@
 //! Sans-IO: never a clock, a file, a thread. The store's work is asked for by [`Output::Work`].
 
 mod api;
+mod frame;
+mod settings;
 mod work;
 
 pub use api::{Input, Output, Packet, PeerStatus, Role, Status};
+pub use settings::Settings;
 pub use work::{DatabaseOrStore, Done, EpochBase, LogPart, LogPosition, LogRead, UserCursor, Work};

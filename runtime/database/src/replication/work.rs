@@ -1,11 +1,11 @@
-//! What the replication machine asks of the store, and what the store answers. `Worker` carries it out.
+//! What the replication machine asks of the store, and what the store answers. [`crate::Worker`] carries it out.
 
 use crate::change::{Change, ChangeInfo, Draft, Epoch, Head, Revision};
 use crate::error::{DatabaseError, Refused, StoreError};
 use crate::replication::api::Packet;
 use crate::row::Digest;
 use crate::user_setting::UserSetting;
-use tandem_base::{NodeName, UnixMillis};
+use tandem_base::NodeName;
 
 /// A place in the log: the next op to be read or taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ pub enum Work {
     },
     /// Apply these changes in order, all with one fsync.
     Apply {
-        /// Whole changes as encoded pieces.
+        /// Whole changes, each as its encoded pieces.
         changes: Vec<Vec<LogPart>>,
         /// Where each epoch began, as the source says.
         history: Vec<EpochBase>,
@@ -158,10 +158,7 @@ pub enum Work {
     /// Drop what the log holds beyond its bounds.
     Trim,
     /// Say where the copy stands: after a failure, to find out whether the disk works again.
-    Look {
-        /// Wall clock, for what is written.
-        at: Option<UnixMillis>,
-    },
+    Look,
 }
 
 /// Where to go on in the user settings.

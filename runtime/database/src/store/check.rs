@@ -102,7 +102,8 @@ pub(crate) fn key(place: Place<'_>) -> Result<(), Problem> {
 fn fits(kind: &Kind, value: &Value) -> Result<(), String> {
     let (good, expected) = match kind {
         Kind::Text(longest) => {
-            (value.as_str().is_some_and(|t| is_text(t, *longest)), format!("1 to {longest} bytes of text"))
+            let good = value.as_str().is_some_and(|t| t.is_empty() || is_text(t, *longest));
+            (good, format!("a text of at most {longest} bytes"))
         }
         Kind::Word(words) => {
             (value.as_str().is_some_and(|t| words.contains(&t)), format!("one of {}", words.join(", ")))

@@ -48,7 +48,7 @@ impl Reader {
         let touched = "AND revision IN (SELECT revision FROM change_op WHERE \"table\" = ?3 AND \"key\" = ?4)";
         let sql = format!(
             "SELECT {INFO} FROM change WHERE revision < ?1 AND revision >= ?2 {} ORDER BY revision DESC LIMIT ?5",
-            if row.is_some() { touched } else { "AND (?3, ?4) IS NOT NULL" }
+            if row.is_some() { touched } else { "AND ?3 || ?4 IS NOT NULL" }
         );
         let (table, key) = row.map_or(("", ""), |(table, key)| (table.word(), key));
         let before = signed(before.unwrap_or(u64::MAX));

@@ -16,6 +16,10 @@ mod snapshot;
 mod sql;
 mod user;
 
+pub(crate) use log::assemble;
+#[cfg(test)]
+pub(crate) use open::{STEPS, migrate};
+
 pub use audit::AuditEntry;
 pub use history::{HistoryPage, Unsent};
 pub use open::{StoreSettings, set_aside};
@@ -90,6 +94,16 @@ impl Store {
             let _ = this.db.execute_batch("ROLLBACK");
         }
         result
+    }
+    /// Whether the disk takes a commit: writes where the copy stands anew.
+    ///
+    /// # Errors
+    /// As the disk has them.
+    pub fn probe(&mut self) -> Result<(), StoreError> {
+        self.transaction(|this| {
+            let head = this.head()?;
+            this.write_head(head.revision, head.digest)
+        })
     }
     /// Remembers the newest epoch heard of; older ones change nothing.
     ///

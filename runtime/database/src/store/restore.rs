@@ -9,6 +9,7 @@ use crate::error::{DatabaseError, Refused, StoreError};
 use crate::replication::EpochBase;
 use crate::row::{Digest, Document, RowHash};
 use crate::table::{Kind, Table};
+use std::collections::BTreeMap;
 use tandem_base::UnixMillis;
 
 /// What a snapshot must come to.
@@ -26,7 +27,7 @@ pub struct Target {
     pub at: UnixMillis,
 }
 impl Target {
-    /// Whether a change of this copy is one that the source has, too.
+    /// Whether a change of this copy, older than the source's log, is one that the source has, too.
     fn has(&self, revision: Revision, epoch: &Epoch) -> bool {
         let mut own = self.history.iter().skip_while(|e| e.epoch != *epoch);
         let Some(base) = own.next() else { return false };
@@ -104,9 +105,15 @@ impl Reader {
     fn set_unsent_aside(&self, target: &Target) -> Result<u64, Refused> {
         let mut unsent = 0;
         let head = self.head()?;
+        let theirs = self.staged_log()?;
+        let reach = theirs.first_key_value().map_or(u64::MAX, |(revision, _)| *revision);
         for revision in head.oldest..=head.revision {
             let Some(info) = self.change_info(revision)? else { continue };
-            if target.has(revision, &info.epoch) {
+            let shared = match theirs.get(&revision) {
+                Some((epoch, digest)) => *epoch == info.epoch && *digest == info.digest,
+                None => revision < reach && target.has(revision, &info.epoch),
+            };
+            if shared {
                 continue;
             }
             let run = || {
@@ -121,9 +128,25 @@ impl Reader {
         }
         Ok(unsent)
     }
+    /// The changes in the log of what is staged.
+    fn staged_log(&self) -> Result<BTreeMap<Revision, (Epoch, Digest)>, Refused> {
+        let mut log = BTreeMap::new();
+        self.each_staged(&mut |item| {
+            if let Item::Change(text) = item {
+                let info = change(text)?;
+                log.insert(info.revision, (info.epoch, info.digest));
+            }
+            Ok(())
+        })?;
+        Ok(log)
+    }
     /// Writes what is staged; returns the digest of the rows.
     fn unpack(&self) -> Result<Digest, Refused> {
         let mut digest = Digest::default();
+        self.each_staged(&mut |item| self.unpack_one(item, &mut digest))?;
+        Ok(digest)
+    }
+    fn each_staged(&self, each: &mut dyn FnMut(Item<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
         let mut position: i64 = 0;
         loop {
             let sql = "SELECT items FROM incoming WHERE position = ?1";
@@ -131,11 +154,10 @@ impl Reader {
                 use rusqlite::OptionalExtension;
                 self.db.prepare_cached(sql)?.query_row([position], |row| row.get::<_, Vec<u8>>(0)).optional()
             };
-            let Some(items) = read().map_err(|e| self.fail(e))? else { return Ok(digest) };
+            let Some(items) = read().map_err(|e| self.fail(e))? else { return Ok(()) };
             let mut take = Take::new(&items);
             while !take.is_empty() {
-                let item = Item::take(&mut take).map_err(unreadable)?;
-                self.unpack_one(item, &mut digest)?;
+                each(Item::take(&mut take).map_err(unreadable)?)?;
             }
             position += 1;
         }
@@ -143,10 +165,9 @@ impl Reader {
     fn unpack_one(&self, item: Item<'_>, digest: &mut Digest) -> Result<(), Refused> {
         match item {
             Item::Row { table, key, document } => {
-                let parsed = Document::parse(document).map_err(|e| {
+                let mut parsed = Document::parse(document).map_err(|e| {
                     unreadable(DatabaseError::Malformed { what: "a row", why: format!("{:?}", e.classify()) })
                 })?;
-                let mut parsed = parsed;
                 let place = super::check::Place { op: None, table, key };
                 super::check::shape(place, &mut parsed).map_err(|problem| Refused::Problems(vec![problem]))?;
                 digest.add(RowHash::of(table.word(), key, &parsed.canonical()));
@@ -155,12 +176,7 @@ impl Reader {
                     trouble => trouble.into(),
                 })
             }
-            Item::Change(info) => {
-                let info: ChangeInfo = serde_json::from_str(info).map_err(|e| {
-                    unreadable(DatabaseError::Malformed { what: "a change", why: format!("{:?}", e.classify()) })
-                })?;
-                Ok(self.log_change(&info)?)
-            }
+            Item::Change(info) => Ok(self.log_change(&change(info)?)?),
             Item::Op { revision, position, op } => {
                 typed(op).map_err(unreadable)?;
                 let position = usize::try_from(position).unwrap_or(usize::MAX);
@@ -170,6 +186,10 @@ impl Reader {
     }
 }
 
+fn change(text: &str) -> Result<ChangeInfo, Refused> {
+    let malformed = |e: serde_json::Error| DatabaseError::Malformed { what: "a change", why: format!("{:?}", e.classify()) };
+    serde_json::from_str(text).map_err(|e| unreadable(malformed(e)))
+}
 fn unreadable(error: DatabaseError) -> Refused {
     Refused::Diverged { revision: 0, why: error.to_string() }
 }
