@@ -1,0 +1,86 @@
+//! User settings in one store: stamps, merging, comparing in parts.
+
+use super::{Folder, node, open};
+use crate::{BUCKETS, Store, UserField, UserSetting};
+use serde_json::Value;
+use tandem_base::UnixMillis;
+
+fn setting(device: &str, value: &str, at: u64, by: &str) -> UserSetting {
+    UserSetting {
+        device: device.into(),
+        field: UserField::CallForwardAll,
+        value: Some(Value::from(value)),
+        at: UnixMillis(at),
+        author: "ann".into(),
+        node: node(by),
+    }
+}
+fn value(store: &Store, device: &str) -> Option<String> {
+    let found = store.user_setting(device, UserField::CallForwardAll).unwrap();
+    found.and_then(|s| s.value).and_then(|v| v.as_str().map(str::to_owned))
+}
+
+#[test]
+fn what_is_set_later_here_is_newer_whatever_the_clock_says() {
+    let folder = Folder::new("users");
+    let mut store = open(&folder.file("a"));
+    store.set_user(vec![setting("SEP1", "1", 1_000, "A")]).unwrap();
+    // The clock went back.
+    let written = store.set_user(vec![setting("SEP1", "2", 900, "A")]).unwrap().remove(0).unwrap();
+    assert_eq!((written.at, value(&store, "SEP1").as_deref()), (UnixMillis(1_001), Some("2")));
+    let taken_back = UserSetting { value: None, ..setting("SEP1", "", 2_000, "A") };
+    store.set_user(vec![taken_back]).unwrap();
+    assert_eq!(value(&store, "SEP1"), None);
+    assert!(store.merge_user(vec![setting("SEP1", "2", 1_500, "B")]).unwrap().is_empty(), "it does not come back");
+}
+
+#[test]
+fn merging_is_the_same_in_any_order_and_twice() {
+    let folder = Folder::new("users");
+    let (mut a, mut b) = (open(&folder.file("a")), open(&folder.file("b")));
+    let all: Vec<_> = (0..60).map(|n| setting(&format!("SEP{}", n % 7), &n.to_string(), 100 + n % 13, ["A", "B"][n as usize % 2])).collect();
+    let mut backwards = all.clone();
+    backwards.reverse();
+    a.merge_user(all.clone()).unwrap();
+    all.chunks(7).for_each(|c| drop(a.merge_user(c.to_vec()).unwrap()));
+    backwards.into_iter().for_each(|s| drop(b.merge_user(vec![s]).unwrap()));
+    assert_eq!(a.head().unwrap().settings, b.head().unwrap().settings);
+    assert_eq!(a.sum_user().unwrap(), b.sum_user().unwrap());
+    assert_eq!(a.head().unwrap().settings.count, 7);
+}
+
+#[test]
+fn what_a_peer_lacks_is_read_in_pieces() {
+    let folder = Folder::new("users");
+    let (mut a, mut b) = (open(&folder.file("a")), open(&folder.file("b")));
+    let same: Vec<_> = (0..50).map(|n| setting(&format!("SAME{n}"), "1", 1, "A")).collect();
+    a.merge_user(same.clone()).unwrap();
+    b.merge_user(same).unwrap();
+    a.set_user((0..2_000).map(|n| setting(&format!("SEP{n}"), "x".repeat(100).as_str(), 1, "A")).collect()).unwrap();
+    let (mut after, mut answers) = (None, 0);
+    let theirs = b.sum_user().unwrap();
+    loop {
+        let (settings, next) = a.read_user(&theirs, after.as_ref()).unwrap();
+        answers += 1;
+        b.merge_user(settings).unwrap();
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(answers > 3, "{answers}");
+    assert_eq!(a.head().unwrap().settings, b.head().unwrap().settings);
+    let (nothing, _) = a.read_user(&b.sum_user().unwrap(), None).unwrap();
+    assert!(nothing.is_empty());
+    assert!(a.read_user(&theirs[..BUCKETS - 1], None).is_err());
+}
+
+#[test]
+fn too_long_a_value_is_refused_and_the_others_are_written() {
+    let folder = Folder::new("users");
+    let mut store = open(&folder.file("a"));
+    let long = setting("SEP1", &"x".repeat(2_000), 1, "A");
+    let results = store.set_user(vec![long, setting("SEP2", "1", 1, "A")]).unwrap();
+    assert!(results[0].is_err() && results[1].is_ok());
+    assert_eq!(store.head().unwrap().settings.count, 1);
+}
