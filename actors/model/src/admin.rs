@@ -3,6 +3,7 @@
 //! Free of SIP words, so that other kinds of phone need no new words. Every answer is sent as [`Versioned`] (`"api": 1`); within a
 //! version fields are only added. Moments are milliseconds since 1970 (UTC). It must never hold a password or a token.
 
+pub mod config;
 mod error;
 
 pub use error::{AdminError, ErrorBody, ErrorKind, nearest};
@@ -62,7 +63,7 @@ pub struct ControlFile {
 }
 
 /// What may be asked. Events are not here: they are read from the process's journal, see `tandem_console::Admin`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// The cluster at a glance; answered by [`Reply::Status`].
     Status,
@@ -85,6 +86,8 @@ pub enum Request {
         /// Move nothing, only say what would move.
         preview: bool,
     },
+    /// The configuration database; [`Reply::Config`]. Boxed: it may hold a whole file.
+    Config(Box<config::ConfigRequest>),
     /// Stops, kills or starts a node of this process; [`Reply::Node`].
     Node {
         /// Which node.
@@ -108,6 +111,7 @@ pub enum Reply {
     Group(GroupDetail),
     Failback(Failback),
     Node(NodeDone),
+    Config(config::ConfigReply),
 }
 
 /// The state of a node as somebody sees it.

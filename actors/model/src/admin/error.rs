@@ -2,6 +2,7 @@
 //!
 //! One shape for HTTP bodies and for the command line. It must never carry a secret or the inside of a defect.
 
+use super::config::RowProblem;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -13,10 +14,16 @@ pub enum ErrorKind {
     Invalid,
     /// The token is missing or wrong (401).
     Unauthorized,
+    /// Who asks may not (403).
+    Forbidden,
     /// There is no such thing (404).
     NotFound,
     /// It cannot be done in the present state (409).
     Refused,
+    /// What the asker expected to find is not so: an entity tag or a revision (412).
+    Precondition,
+    /// It is longer than anything that is taken (413).
+    TooLarge,
     /// Nobody can answer now (503).
     Unavailable,
     /// A defect of ours (500).
@@ -42,6 +49,12 @@ pub struct AdminError {
     /// The nearest name that exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
+    /// Everything that is wrong with a change, each with its row or line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<RowProblem>,
+    /// The entity tag of the row as it is, when another was expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 /// The body of every HTTP answer that is a refusal: `{"api": 1, "error": {...}}`.
@@ -54,7 +67,8 @@ pub struct ErrorBody {
 impl AdminError {
     /// A refusal of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), remedy: None, nearest: None }
+        let (code, remedy, nearest, etag) = (None, None, None, None);
+        Self { kind, code, message: message.into(), remedy, nearest, problems: Vec::new(), etag }
     }
     /// There is no `what` (such as `"device"`) called `name`; `known` are the names that exist, to find the nearest.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {

@@ -60,6 +60,7 @@ impl Process {
                 let (index, _) = self.find_group(&group)?;
                 Ok(Reply::Failback(self.failback(index, group, preview).await?))
             }
+            Request::Config(request) => Ok(Reply::Config(self.configuration(*request).await?)),
             Request::Node { name, command } => Ok(Reply::Node(self.command(name, command).await?)),
         }
     }
