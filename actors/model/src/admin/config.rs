@@ -22,7 +22,10 @@ pub const HIDDEN: &str = "*";
 /// A table of the configuration database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is the table of that name in the configuration file, and the people of the admin API")]
+#[expect(
+    missing_docs,
+    reason = "each is the table of that name in the configuration file, and the people of the admin API"
+)]
 pub enum ConfigTable {
     Cluster,
     Node,
@@ -274,8 +277,8 @@ pub enum Expect {
     Etag(String),
 }
 
-/// One row that is to be so.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One row that is to be so. `Debug` leaves its fields out: there may be a password among them.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfigOp {
     /// Which table.
     pub table: ConfigTable,
@@ -292,6 +295,12 @@ pub struct ConfigOp {
     /// The line of a file that it comes from, for messages.
     #[serde(default)]
     pub line: Option<u32>,
+}
+
+impl fmt::Debug for ConfigOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}{}", self.table, self.key, if self.fields.is_none() { " deleted" } else { "" })
+    }
 }
 
 /// A change as somebody wants it.

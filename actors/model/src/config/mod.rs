@@ -15,6 +15,7 @@ mod node;
 mod problem;
 mod read;
 mod report;
+pub mod rows;
 mod settings;
 mod value;
 

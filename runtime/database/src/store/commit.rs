@@ -12,11 +12,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: none was committed. The inner result is per draft: [`Refused::Problems`], `Stale`, `OldEpoch`, `TooMuch`.
-    pub fn commit_many(
-        &mut self,
-        epoch: &Epoch,
-        drafts: &[Draft],
-    ) -> Result<Vec<Result<Change, Refused>>, StoreError> {
+    pub fn commit_many(&mut self, epoch: &Epoch, drafts: &[Draft]) -> Result<Vec<Result<Change, Refused>>, StoreError> {
         self.transaction(|this| {
             let mut head = this.head()?;
             drafts.iter().map(|draft| this.commit_one(epoch, draft, &mut head)).collect()
@@ -131,12 +127,7 @@ impl Reader {
             }
         }
     }
-    fn commit_one(
-        &self,
-        epoch: &Epoch,
-        draft: &Draft,
-        head: &mut Head,
-    ) -> Result<Result<Change, Refused>, StoreError> {
+    fn commit_one(&self, epoch: &Epoch, draft: &Draft, head: &mut Head) -> Result<Result<Change, Refused>, StoreError> {
         self.savepoint(|| {
             not_older(epoch, head)?;
             acceptable(draft, head)?;

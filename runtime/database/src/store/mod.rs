@@ -204,7 +204,8 @@ impl Reader {
             let sql = "SELECT epoch, started, publisher, base FROM epoch ORDER BY base, epoch";
             let mut statement = self.db.prepare_cached(sql)?;
             let rows = statement.query_map([], |row| Ok((epoch(row, 0)?, unsigned(row, 3)?)))?;
-            rows.map(|row| row.map(|(e, base)| e.map(|epoch| EpochBase { epoch, base }))).collect::<rusqlite::Result<_>>()
+            rows.map(|row| row.map(|(e, base)| e.map(|epoch| EpochBase { epoch, base })))
+                .collect::<rusqlite::Result<_>>()
         };
         let rows: Vec<Option<EpochBase>> = read().map_err(|e| self.fail(e))?;
         Ok(rows.into_iter().flatten().collect())
