@@ -79,7 +79,7 @@ pub enum TypedRow {
 ///
 /// # Errors
 /// [`Problem`]: what is wrong with which field. References are not looked at.
-pub fn typed(table: ConfigTable, key: &str, fields: &Map<String, Value>) -> Result<TypedRow, Problem> {
+pub fn typed(table: ConfigTable, key: &str, fields: &Map<String, Value>) -> Result<TypedRow, Box<Problem>> {
     Ok(match table {
         ConfigTable::Cluster => TypedRow::Cluster(read(table, key, fields, None)?),
         ConfigTable::Node => TypedRow::Node(read(table, key, fields, Some("name"))?),
@@ -102,7 +102,7 @@ fn read<T: DeserializeOwned>(
     key: &str,
     fields: &Map<String, Value>,
     name: Option<&str>,
-) -> Result<T, Problem> {
+) -> Result<T, Box<Problem>> {
     let mut all = fields.clone();
     if let Some(name) = name {
         all.insert(name.to_owned(), key.into());
@@ -123,7 +123,7 @@ fn read<T: DeserializeOwned>(
     let (what, expected) = super::read::halves(&error);
     let what = if secret { "it is not a text".to_owned() } else { super::read::plain(&what) };
     let row = format!("{table} {}", key.escape_debug());
-    Err(Problem { row, field, value, what, expected, ..Problem::default() })
+    Err(Box::new(Problem { row, field, value, what, expected, ..Problem::default() }))
 }
 
 /// The rows of a configuration file. `None` when the text is no such file: [`Config::parse`] says why.
@@ -208,7 +208,7 @@ impl Rows {
     pub fn add(&mut self, table: ConfigTable, key: &str, fields: &Map<String, Value>) {
         let typed = match typed(table, key, fields) {
             Ok(typed) => typed,
-            Err(problem) => return self.problems.push(problem),
+            Err(problem) => return self.problems.push(*problem),
         };
         if !matches!(typed, TypedRow::Other) {
             for part in [table.word(), "\0", key, "\0", &Value::Object(fields.clone()).to_string()] {
