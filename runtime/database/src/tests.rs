@@ -1,5 +1,8 @@
 //! Tests of the crate as a whole, and what they share: stores in folders of their own, a small configuration.
 
+mod chaos;
+mod net;
+mod replication;
 mod rules;
 mod schema;
 mod stores;

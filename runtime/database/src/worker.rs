@@ -3,7 +3,7 @@
 use crate::change::{Change, Head};
 use crate::error::{DatabaseError, Refused, StoreError};
 use crate::replication::{Done, EpochBase, LogPart, Work};
-use crate::store::{Snapshot, Store, Target, assemble};
+use crate::store::{Reader, Snapshot, Store, Target, assemble};
 use std::collections::BTreeMap;
 use tandem_base::UnixMillis;
 
@@ -31,6 +31,10 @@ impl Worker {
     /// The store, for what goes beside the machine: dry runs, the audit log, questions.
     pub fn store(&mut self) -> &mut Store {
         &mut self.store
+    }
+    /// The store, for reading only.
+    pub fn reader(&self) -> &Reader {
+        &self.store
     }
     /// Where the copy stands, as last seen.
     pub fn head(&self) -> &Head {
