@@ -15,7 +15,7 @@ use tandem_model::admin::{
 use tandem_model::event::Event;
 
 /// No node of the process runs, so nobody has a view.
-pub(super) fn nobody_runs() -> AdminError {
+pub(crate) fn nobody_runs() -> AdminError {
     AdminError::new(ErrorKind::Unavailable, "no node of this process runs")
         .remedy("start one: `tandem node start NAME`")
 }
