@@ -58,7 +58,7 @@ fn the_file_founds_the_database_and_changes_reach_every_copy() {
     let seen = overview(&cluster);
     assert_eq!((seen.publisher, seen.epoch), (Some(cluster.name(0)), 1));
 
-    let phone = json!({"pool": "A", "password": "a long password", "description": "hall"});
+    let phone = json!({"pool": "PA", "password": "a long password", "description": "hall"});
     let made = write(&cluster, draft(vec![op(ConfigTable::Device, "NEW1", Some(fields(phone)), Expect::Absent)])).unwrap();
     assert_eq!((made.revision, made.unchanged), (2, false));
     all_at(&cluster, 2);
@@ -96,14 +96,14 @@ fn the_file_founds_the_database_and_changes_reach_every_copy() {
 fn what_is_wrong_with_a_change_is_told_row_by_row_and_nothing_of_it_is_made() {
     let cluster = Cluster::start(1, "", &[&[0]]);
     all_at(&cluster, 1);
-    let good = op(ConfigTable::Device, "NEW1", Some(fields(json!({"pool": "A", "password": "p"}))), Expect::Any);
+    let good = op(ConfigTable::Device, "NEW1", Some(fields(json!({"pool": "PA", "password": "p"}))), Expect::Any);
     let refused = |ops| write(&cluster, draft(ops)).unwrap_err();
     for (table, key, row, field) in [
         (ConfigTable::Device, "NEW2", json!({"pool": "nowhere", "password": "p"}), "pool"),
-        (ConfigTable::Device, "NEW2", json!({"pool": "A", "password": "p", "digest_user": "A001"}), "digest_user"),
-        (ConfigTable::Device, "NEW2", json!({"pool": "A", "password": "p", "lines": ["A002"]}), "lines"),
-        (ConfigTable::Device, "NEW2", json!({"pool": "A", "password": "p", "kind": "toaster"}), "kind"),
-        (ConfigTable::Device, "NEW2", json!({"pool": "A"}), "password"),
+        (ConfigTable::Device, "NEW2", json!({"pool": "PA", "password": "p", "digest_user": "A001"}), "digest_user"),
+        (ConfigTable::Device, "NEW2", json!({"pool": "PA", "password": "p", "lines": ["A002"]}), "lines"),
+        (ConfigTable::Device, "NEW2", json!({"pool": "PA", "password": "p", "kind": "toaster"}), "kind"),
+        (ConfigTable::Device, "NEW2", json!({"pool": "PA"}), "password"),
         (ConfigTable::Group, "G9", json!({"members": ["nobody"]}), "members"),
         (ConfigTable::Setting, "min_expires", json!({"value": "soon"}), "min_expires"),
     ] {
@@ -112,7 +112,7 @@ fn what_is_wrong_with_a_change_is_told_row_by_row_and_nothing_of_it_is_made() {
         let told: Vec<_> = error.problems.iter().filter_map(|p| p.field.as_deref()).collect();
         assert!(told.contains(&field), "{field}: {:?}", error.problems);
     }
-    let in_use = refused(vec![op(ConfigTable::DevicePool, "A", None, Expect::Any)]);
+    let in_use = refused(vec![op(ConfigTable::DevicePool, "PA", None, Expect::Any)]);
     assert_eq!(in_use.kind, ErrorKind::Refused, "{in_use}");
     assert_eq!(overview(&cluster).copies[0].revision, Some(1), "nothing was made");
 }
@@ -124,7 +124,7 @@ fn while_the_publisher_is_away_users_set_things_and_nobody_changes_the_configura
     cluster.kill(0);
     cluster.wait_until("the publisher is missed", |c| overview(c).away_since.is_some());
     let device = |key: &str| {
-        let row = json!({"pool": "A", "password": "a long password"});
+        let row = json!({"pool": "PA", "password": "a long password"});
         draft(vec![op(ConfigTable::Device, key, Some(fields(row)), Expect::Absent)])
     };
     let refused = write(&cluster, device("NEW1")).unwrap_err();
@@ -162,7 +162,7 @@ fn another_node_becomes_the_publisher_and_the_old_one_follows() {
     cluster.kill(0);
     let promote = || ConfigRequest::Promote { node: cluster.name(1), force: false, author: "test".to_owned() };
     cluster.wait_until("it is promoted", |c| asked(c, promote()).is_ok());
-    let row = json!({"pool": "A", "password": "a long password"});
+    let row = json!({"pool": "PA", "password": "a long password"});
     let made = write(&cluster, draft(vec![op(ConfigTable::Device, "NEW1", Some(fields(row)), Expect::Absent)]));
     assert_eq!(made.unwrap().revision, 2);
     start(&cluster, &cluster.name(0));
