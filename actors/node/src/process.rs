@@ -83,7 +83,8 @@ impl Process {
     /// [`NodeError`]: a node that is not in the configuration, a state folder that cannot be used.
     pub fn new(config: &Config, nodes: &[NodeName], state: StateFolder) -> Result<Arc<Self>, NodeError> {
         let exporter = Exporter::install()?;
-        let here = if nodes.is_empty() { config.nodes.iter().map(|n| n.name.clone()).collect() } else { nodes.to_vec() };
+        let here =
+            if nodes.is_empty() { config.nodes.iter().map(|n| n.name.clone()).collect() } else { nodes.to_vec() };
         let (databases, in_force) = database::Databases::open(config, &here, &state)?;
         let config = in_force.as_ref().unwrap_or(config);
         let directory = Arc::new(Directory::build(config));

@@ -250,7 +250,12 @@ fn announce(up: &Up, json: bool) {
     say(&format!("metrics  http://{}/metrics", up.control), json);
     say(&format!("ask it   tandem --state {} status", up.state.display()), json);
     if let Some(token) = up.process.first_token() {
-        say(&format!("token    {token} (admin, good once within a day; the first thing to do with it: `tandem user add`)"), json);
+        say(
+            &format!(
+                "token    {token} (admin, good once within a day; the first thing to do with it: `tandem user add`)"
+            ),
+            json,
+        );
     }
 }
 

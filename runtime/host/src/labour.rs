@@ -4,9 +4,9 @@
 
 use crate::error::HostError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 

@@ -2,8 +2,8 @@
 //!
 //! It must never keep or tell a password or a token; a new token is told once, in the answer to its making.
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tandem_base::UnixMillis;

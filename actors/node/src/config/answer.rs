@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_base::NodeName;
-use tandem_database::{AuditEntry as Entry, Document, Draft, DraftOp, Expect, Query, Reader, Refused, Row, Table, UserField};
+use tandem_database::{
+    AuditEntry as Entry, Document, Draft, DraftOp, Expect, Query, Reader, Refused, Row, Table, UserField,
+};
 use tandem_host::random::Random;
 use tandem_model::admin::config::{
-    AuditEntry, ConfigChange, ConfigDraft, ConfigOp, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow, ConfigTable,
-    CopyStatus, Expect as Wish, HIDDEN, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage, RowQuery, RowUse,
-    UnsentChange, Written,
+    AuditEntry, ConfigChange, ConfigDraft, ConfigOp, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow,
+    ConfigTable, CopyStatus, Expect as Wish, HIDDEN, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage, RowQuery,
+    RowUse, UnsentChange, Written,
 };
 use tandem_model::admin::{AdminError, ErrorKind};
 use tandem_model::config::rows::{RowChange, normalise};
@@ -63,7 +65,8 @@ impl Process {
             ConfigRequest::Revert { revision, force, dry_run, author } => {
                 let (_, store) = self.configured()?;
                 let at = self.unix_millis();
-                let draft = read(&store, move |r| Ok(r.revert(revision, force))).await?.map_err(|e| words::refused(&e))?;
+                let draft =
+                    read(&store, move |r| Ok(r.revert(revision, force))).await?.map_err(|e| words::refused(&e))?;
                 let draft = Draft { author, at, ..draft };
                 Ok(ConfigReply::Written(self.write_draft(draft, dry_run, None).await?))
             }
@@ -82,7 +85,8 @@ impl Process {
 
     async fn config_overview(&self) -> Answer<ConfigOverview> {
         let (node, store) = self.configured()?;
-        let asked = node.handles.config.as_ref().ok_or_else(crate::process::nobody_runs)?.ask(Overview, ASK_REMOTE).await;
+        let asked =
+            node.handles.config.as_ref().ok_or_else(crate::process::nobody_runs)?.ask(Overview, ASK_REMOTE).await;
         let Ok(Some((status, now))) = asked else {
             return Err(AdminError::new(ErrorKind::Unavailable, format!("{} does not answer", node.me.node)));
         };
@@ -218,7 +222,9 @@ impl Process {
         handle.tell_vital(Wanted { draft: draft.clone(), verdict }).map_err(|_| silent())?;
         match tokio::time::timeout(WRITE_PATIENCE, heard).await {
             Ok(Ok(Ok(info))) => Ok(words::change(&info)),
-            Ok(Ok(Err(Refused::NotPublisher { publisher, reachable: true }))) => self.hand_on(node, &publisher, draft).await,
+            Ok(Ok(Err(Refused::NotPublisher { publisher, reachable: true }))) => {
+                self.hand_on(node, &publisher, draft).await
+            }
             Ok(Ok(Err(why))) => Err(words::refused(&why)),
             _ => Err(silent()),
         }
@@ -238,8 +244,9 @@ impl Process {
             Ok(Ok(answer)) => answer,
             Ok(Err(why)) => {
                 let text = format!("the change could not be handed on to the publisher {publisher}: {why}");
-                return Err(AdminError::new(ErrorKind::Unavailable, text)
-                    .remedy(format!("send it to {publisher} itself; a change of more than 200 KiB is made there only")));
+                return Err(AdminError::new(ErrorKind::Unavailable, text).remedy(format!(
+                    "send it to {publisher} itself; a change of more than 200 KiB is made there only"
+                )));
             }
             Err(_) => return Err(silent()),
         };

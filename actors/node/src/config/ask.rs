@@ -6,12 +6,12 @@ use super::words;
 use crate::call_manager::AnswerPeer;
 use actix::{AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
-use tandem_cluster::AskRef;
-use tandem_model::admin::{AdminError, ErrorKind};
-use tokio::sync::oneshot;
 use tandem_base::Time;
+use tandem_cluster::AskRef;
 use tandem_database::replication::{Input, Status};
 use tandem_database::{ChangeInfo, Draft, Epoch, UserField, UserSetting};
+use tandem_model::admin::{AdminError, ErrorKind};
+use tokio::sync::oneshot;
 
 /// A change is wanted.
 pub struct Wanted {

@@ -105,7 +105,12 @@ fn everything(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>, Store
         let named = |op: &&DraftOp| found.key.as_ref().is_some_and(|k| *k == format!("{} {}", op.table.word(), op.key));
         let op = ops.iter().find(named);
         let number = op.and_then(|op| ops.iter().position(|o| std::ptr::eq(o, op)));
-        RowProblem { op: number, table: op.map(|o| config_table(o.table)), key: op.map(|o| o.key.clone()).or(found.key.clone()), ..found }
+        RowProblem {
+            op: number,
+            table: op.map(|o| config_table(o.table)),
+            key: op.map(|o| o.key.clone()).or(found.key.clone()),
+            ..found
+        }
     };
     Ok(problems.iter().map(place).collect())
 }
@@ -155,7 +160,8 @@ fn taken(
     text: &str,
     lines: bool,
 ) -> Result<Option<String>, StoreError> {
-    let gone = |key: &str| ops.iter().rev().find(|op| op.table == Table::Device && op.key == key).map(|op| op.after.as_ref());
+    let gone =
+        |key: &str| ops.iter().rev().find(|op| op.table == Table::Device && op.key == key).map(|op| op.after.as_ref());
     let holds = |document: &Document, field: &str| match field {
         "lines" => document.list("lines").any(|l| l == text),
         _ => document.text(field) == Some(text),

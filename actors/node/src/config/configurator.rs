@@ -154,7 +154,11 @@ impl Configurator {
                 } else {
                     format!("; {unsent} changes that the publisher never had are set aside: `tandem config unsent`")
                 };
-                self.note("config_replaced", "snapshot", format!("the configuration was fetched whole, revision {revision}{aside}"));
+                self.note(
+                    "config_replaced",
+                    "snapshot",
+                    format!("the configuration was fetched whole, revision {revision}{aside}"),
+                );
                 (self.parts.effect)(Effect::All);
             }
             Output::UserChanged(_) => {}
@@ -163,11 +167,21 @@ impl Configurator {
                 self.note("config_publisher", "epoch", text);
             }
             Output::StoreFailing(why) => {
-                self.note("config_store_failing", "disk", format!("the configuration database cannot be written: {why}"));
+                self.note(
+                    "config_store_failing",
+                    "disk",
+                    format!("the configuration database cannot be written: {why}"),
+                );
             }
-            Output::StoreWell => self.note("config_store_well", "disk", "the configuration database works again".to_owned()),
+            Output::StoreWell => {
+                self.note("config_store_well", "disk", "the configuration database works again".to_owned())
+            }
             Output::Misfit { from, why } => {
-                self.note("config_misfit", "frame", format!("a frame of {from} about the configuration cannot be read: {why}"));
+                self.note(
+                    "config_misfit",
+                    "frame",
+                    format!("a frame of {from} about the configuration cannot be read: {why}"),
+                );
             }
         }
     }
@@ -180,15 +194,23 @@ impl Configurator {
             let _ = own.tell_vital(StoreDone(done));
         });
         if !given {
-            self.note("config_store_failing", "queue", "too much waits for the disk of the configuration database".to_owned());
+            self.note(
+                "config_store_failing",
+                "queue",
+                "too much waits for the disk of the configuration database".to_owned(),
+            );
         }
     }
 
     fn written(&mut self, token: u64, result: Result<ChangeInfo, Refused>) {
         if token == SEED {
             return match result {
-                Ok(info) => self.note("config_seeded", "file", format!("the configuration file is revision {}", info.revision)),
-                Err(why) => self.note("config_seeded", "file", format!("the configuration file was not taken over: {why}")),
+                Ok(info) => {
+                    self.note("config_seeded", "file", format!("the configuration file is revision {}", info.revision))
+                }
+                Err(why) => {
+                    self.note("config_seeded", "file", format!("the configuration file was not taken over: {why}"))
+                }
             };
         }
         if let Some(asker) = self.writes.remove(&token) {

@@ -61,7 +61,8 @@ impl Seed {
         let (mut ops, mut gone) = (Vec::new(), Vec::new());
         for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::User | Table::Token)) {
             let ours = self.rows.iter().filter(|row| row.table.word() == table.word());
-            let mut wanted: BTreeMap<&str, Document> = ours.map(|row| (row.key.as_str(), document(&row.fields))).collect();
+            let mut wanted: BTreeMap<&str, Document> =
+                ours.map(|row| (row.key.as_str(), document(&row.fields))).collect();
             store.each(table, |key, found| match wanted.get(key) {
                 Some(document) if *document == found => drop(wanted.remove(key)),
                 Some(_) => {}

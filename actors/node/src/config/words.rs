@@ -3,7 +3,8 @@
 use super::store::fields;
 use serde_json::{Map, Value};
 use tandem_database::{
-    Change, ChangeInfo, Document, Expect as Expected, Op, Problem, ProblemKind, Refused, Row, RowHash, StoreError, Table,
+    Change, ChangeInfo, Document, Expect as Expected, Op, Problem, ProblemKind, Refused, Row, RowHash, StoreError,
+    Table,
 };
 use tandem_model::admin::config::{ConfigChange, ConfigRow, ConfigTable, Expect, HIDDEN, RowDiff, RowProblem};
 use tandem_model::admin::{AdminError, ErrorKind};
@@ -67,12 +68,7 @@ pub(super) fn row_change(op: Op) -> Option<RowChange> {
 /// A changed row as people may see it.
 pub(super) fn diff(op: &Op) -> RowDiff {
     let masked = |document: &Option<Document>| document.as_ref().map(|d| fields(d.masked()));
-    RowDiff {
-        table: config_table(op.table),
-        key: op.key.clone(),
-        before: masked(&op.before),
-        after: masked(&op.after),
-    }
+    RowDiff { table: config_table(op.table), key: op.key.clone(), before: masked(&op.before), after: masked(&op.after) }
 }
 
 /// A committed change.
@@ -103,7 +99,9 @@ pub(super) fn expect(expect: &Expect) -> Result<Expected, AdminError> {
             Ok(hash) if tag.trim_matches('"').len() == 32 => Expected::Exactly(RowHash(hash)),
             _ => {
                 let text = format!("{tag:?} is not an entity tag");
-                return Err(AdminError::new(ErrorKind::Invalid, text).remedy("32 hexadecimal digits, as in a row's ETag"));
+                return Err(
+                    AdminError::new(ErrorKind::Invalid, text).remedy("32 hexadecimal digits, as in a row's ETag")
+                );
             }
         },
     })
@@ -156,7 +154,9 @@ pub(super) fn refused(why: &Refused) -> AdminError {
             };
             AdminError { problems: problems.iter().map(problem).collect(), ..plain(kind) }
         }
-        Refused::Stale { .. } => plain(ErrorKind::Precondition).remedy("look at what has changed: `tandem config history`"),
+        Refused::Stale { .. } => {
+            plain(ErrorKind::Precondition).remedy("look at what has changed: `tandem config history`")
+        }
         Refused::TooMuch { .. } => plain(ErrorKind::TooLarge),
         Refused::NotPublisher { reachable: false, .. } => plain(ErrorKind::Unavailable)
             .remedy("wait for it, or make another node the publisher: `tandem node promote NAME`"),
@@ -165,7 +165,9 @@ pub(super) fn refused(why: &Refused) -> AdminError {
         Refused::Behind { .. } | Refused::TouchedSince(_) | Refused::OldEpoch { .. } => plain(ErrorKind::Refused),
         Refused::NotInLog { .. } => plain(ErrorKind::NotFound),
         Refused::Store(why) => broken(why),
-        Refused::OutOfOrder { .. } | Refused::Diverged { .. } | Refused::Unreadable { .. } => plain(ErrorKind::Internal),
+        Refused::OutOfOrder { .. } | Refused::Diverged { .. } | Refused::Unreadable { .. } => {
+            plain(ErrorKind::Internal)
+        }
     }
 }
 
@@ -173,7 +175,9 @@ pub(super) fn refused(why: &Refused) -> AdminError {
 pub(super) fn broken(why: &StoreError) -> AdminError {
     let remedy = match why {
         StoreError::DiskFull(_) => "make room; nothing was changed, and the node goes on serving from its copy",
-        StoreError::ReadOnly(_) => "make the disk writable again; nothing was changed, and the node goes on serving from its copy",
+        StoreError::ReadOnly(_) => {
+            "make the disk writable again; nothing was changed, and the node goes on serving from its copy"
+        }
         _ => "see the node's events; nothing was changed",
     };
     AdminError::new(ErrorKind::Unavailable, format!("the configuration database: {why}")).remedy(remedy)

@@ -59,7 +59,8 @@ impl Databases {
                     best = Some((loaded.head.revision, config));
                 }
                 Some(Err(problems)) => {
-                    let text = format!("the copy of {node} breaks rules of this version, so the file is used: {problems}");
+                    let text =
+                        format!("the copy of {node} breaks rules of this version, so the file is used: {problems}");
                     this.said.push(text);
                 }
                 _ => {}

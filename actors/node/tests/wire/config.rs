@@ -59,7 +59,8 @@ fn the_file_founds_the_database_and_changes_reach_every_copy() {
     assert_eq!((seen.publisher, seen.epoch), (Some(cluster.name(0)), 1));
 
     let phone = json!({"pool": "PA", "password": "a long password", "description": "hall"});
-    let made = write(&cluster, draft(vec![op(ConfigTable::Device, "NEW1", Some(fields(phone)), Expect::Absent)])).unwrap();
+    let made =
+        write(&cluster, draft(vec![op(ConfigTable::Device, "NEW1", Some(fields(phone)), Expect::Absent)])).unwrap();
     assert_eq!((made.revision, made.unchanged), (2, false));
     all_at(&cluster, 2);
     let Ok(ConfigReply::Row(row)) =
@@ -80,10 +81,8 @@ fn the_file_founds_the_database_and_changes_reach_every_copy() {
     assert_eq!(write(&cluster, draft(vec![patch(&row.etag)])).unwrap().revision, 3);
     all_at(&cluster, 3);
 
-    let reverted = asked(
-        &cluster,
-        ConfigRequest::Revert { revision: 2, force: true, dry_run: false, author: "test".to_owned() },
-    );
+    let reverted =
+        asked(&cluster, ConfigRequest::Revert { revision: 2, force: true, dry_run: false, author: "test".to_owned() });
     assert!(matches!(reverted, Ok(ConfigReply::Written(w)) if w.revision == 4));
     all_at(&cluster, 4);
     let gone = asked(&cluster, ConfigRequest::Get { table: ConfigTable::Device, key: "NEW1".to_owned(), at: None });
@@ -170,7 +169,10 @@ fn another_node_becomes_the_publisher_and_the_old_one_follows() {
     let seen = overview(&cluster);
     assert_eq!((seen.publisher, seen.epoch), (Some(cluster.name(1)), 2));
     // What the old publisher is asked to write goes to the new one.
-    let patch = ConfigOp { merge: true, ..op(ConfigTable::Device, "NEW1", Some(fields(json!({"description": "x"}))), Expect::Present) };
+    let patch = ConfigOp {
+        merge: true,
+        ..op(ConfigTable::Device, "NEW1", Some(fields(json!({"description": "x"}))), Expect::Present)
+    };
     assert_eq!(write(&cluster, draft(vec![patch])).unwrap().revision, 3);
     all_at(&cluster, 3);
 }
@@ -189,13 +191,15 @@ fn users_and_tokens_are_known_by_what_they_can_prove() {
         Err(error) if error.kind == ErrorKind::Unauthorized => None,
         other => panic!("{other:?}"),
     };
-    let password = |user: &str, password: &str| Proof::Password { user: user.to_owned(), password: password.to_owned() };
+    let password =
+        |user: &str, password: &str| Proof::Password { user: user.to_owned(), password: password.to_owned() };
     assert_eq!(who(password("anna", "correct horse")), Some(("anna".to_owned(), Role::Operator)));
     assert_eq!(who(password("anna", "correct horsf")), None);
     assert_eq!(who(password("nobody", "correct horse")), None);
     assert_eq!(who(Proof::Token(secret.clone())), Some(("t1".to_owned(), Role::ReadOnly)));
     assert_eq!(who(Proof::Token(format!("{secret}x"))), None);
-    let off = ConfigOp { merge: true, ..op(ConfigTable::User, "anna", Some(fields(json!({"disabled": true}))), Expect::Any) };
+    let off =
+        ConfigOp { merge: true, ..op(ConfigTable::User, "anna", Some(fields(json!({"disabled": true}))), Expect::Any) };
     write(&cluster, draft(vec![off])).unwrap();
     assert_eq!((who(password("anna", "correct horse")), who(Proof::Token(secret))), (None, None));
 }

@@ -6,7 +6,7 @@ use super::frame::{Chunk, Follow};
 use super::machine::Replication;
 use super::settings::{ACK_BYTES, READY_BYTES};
 use super::work::{EpochBase, LogPart, LogPosition, Work};
-use super::{frame::Frame, api::Role};
+use super::{api::Role, frame::Frame};
 use crate::change::{CHANGE_BYTES_MAX, Change, Epoch, Head};
 use crate::error::{DatabaseError, Refused, StoreError};
 use std::time::Duration;
@@ -118,14 +118,7 @@ impl Replication {
         }
         self.role(now) != Role::Publisher && self.source(now).as_ref() == Some(from)
     }
-    pub(super) fn part(
-        &mut self,
-        now: Time,
-        from: &NodeName,
-        epoch: &Epoch,
-        part: LogPart,
-        history: Vec<EpochBase>,
-    ) {
+    pub(super) fn part(&mut self, now: Time, from: &NodeName, epoch: &Epoch, part: LogPart, history: Vec<EpochBase>) {
         if !self.follows(now, from, epoch) || self.following.fetch.is_some() || self.failing.is_some() {
             return;
         }

@@ -50,12 +50,7 @@ impl Replication {
         self.users.writing = true;
         self.work(Work::SetUser { settings });
     }
-    pub(super) fn user_set(
-        &mut self,
-        now: Time,
-        results: Vec<(u64, Result<UserSetting, Refused>)>,
-        digest: Digest,
-    ) {
+    pub(super) fn user_set(&mut self, now: Time, results: Vec<(u64, Result<UserSetting, Refused>)>, digest: Digest) {
         self.users.writing = false;
         self.head.settings = digest;
         let (mut written, mut failed) = (Vec::new(), None);

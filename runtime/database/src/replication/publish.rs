@@ -116,7 +116,11 @@ impl Replication {
             Some(_) if self.writes.promoting => Err(Refused::Busy),
             Some(epoch) => match self.ahead() {
                 Some((peer, theirs)) if !force => Err(Refused::Behind { peer, theirs, ours: self.head.revision }),
-                _ => Ok(Ok(Epoch { number: epoch.number.saturating_add(1), started: at, publisher: self.settings.me.clone() })),
+                _ => Ok(Ok(Epoch {
+                    number: epoch.number.saturating_add(1),
+                    started: at,
+                    publisher: self.settings.me.clone(),
+                })),
             },
         };
         match result {

@@ -221,7 +221,11 @@ fn a_publisher_that_lost_its_disk_fetches_the_database_before_it_writes() {
     let token = put(&mut net, "A", "SEP2");
     net.run_until("A writes", SEC, |n| n.written.contains_key(&token) && has(n, "B", "SEP2"));
     let info = net.written[&token].as_ref().unwrap();
-    assert_eq!((info.revision, info.epoch.number), (3, 2), "a new epoch: what it had sent may be more than anybody has");
+    assert_eq!(
+        (info.revision, info.epoch.number),
+        (3, 2),
+        "a new epoch: what it had sent may be more than anybody has"
+    );
 }
 
 #[test]
