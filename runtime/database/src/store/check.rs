@@ -110,7 +110,10 @@ fn fits(kind: &Kind, value: &Value) -> Result<(), String> {
         }
         Kind::Integer(least, most) => {
             let good = value.as_i64().is_some_and(|n| (*least..=*most).contains(&n));
-            (good, if *most == i64::MAX { format!("a whole number from {least}") } else { format!("{least} to {most}") })
+            (
+                good,
+                if *most == i64::MAX { format!("a whole number from {least}") } else { format!("{least} to {most}") },
+            )
         }
         Kind::Bool => (value.is_boolean(), "true or false".to_owned()),
         Kind::Json => (!value.is_null(), "any JSON value but null".to_owned()),

@@ -3,8 +3,8 @@
 //!
 //! It runs inside a transaction of its caller, who undoes everything when it refuses.
 
-use super::check::{self, Place};
 use super::Reader;
+use super::check::{self, Place};
 use crate::change::{DraftOp, Expect, Op, Revision};
 use crate::error::{PROBLEMS_MAX, Problem, ProblemKind, Refused, StoreError};
 use crate::row::{Digest, Document, RowHash};

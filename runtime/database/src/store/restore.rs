@@ -187,7 +187,8 @@ impl Reader {
 }
 
 fn change(text: &str) -> Result<ChangeInfo, Refused> {
-    let malformed = |e: serde_json::Error| DatabaseError::Malformed { what: "a change", why: format!("{:?}", e.classify()) };
+    let malformed =
+        |e: serde_json::Error| DatabaseError::Malformed { what: "a change", why: format!("{:?}", e.classify()) };
     serde_json::from_str(text).map_err(|e| unreadable(malformed(e)))
 }
 fn unreadable(error: DatabaseError) -> Refused {
