@@ -4,7 +4,13 @@
 //! `cargo run --release -p tandem-database --example speed -- [FOLDER] [DEVICES]`
 
 // A program at a terminal: it prints, reads the clock and stops at what it cannot do.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
