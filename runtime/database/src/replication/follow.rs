@@ -176,9 +176,9 @@ impl Replication {
         if !changes.is_empty() {
             self.say(Output::Changed(changes));
         }
-        let store = match &stopped {
-            Some(Refused::Store(error)) => Err(error.clone()),
-            _ => Ok(()),
+        let failed = match &stopped {
+            Some(Refused::Store(error)) => Some(error.clone()),
+            _ => None,
         };
         if stopped.is_some() || self.following.next < after(&self.head) {
             self.following.restart(&self.head);
@@ -186,7 +186,10 @@ impl Replication {
         if let Some(refused) = stopped {
             self.stopped(now, &refused);
         }
-        self.store_says(now, store);
+        match failed {
+            Some(error) => self.store_says(now, Err(error)),
+            None => self.store_worked(now),
+        }
         self.following.unacked = 0;
         self.acknowledge(now);
     }
@@ -268,7 +271,7 @@ impl Replication {
                 self.following.restart(&self.head);
                 let revision = self.head.revision;
                 self.say(Output::Replaced { revision, unsent });
-                self.store_says(now, Ok(()));
+                self.store_worked(now);
             }
             Err(refused) => {
                 if fetched {

@@ -90,7 +90,10 @@ impl Replication {
             Err(Refused::Store(error)) => Some(error.clone()),
             _ => None,
         });
-        self.store_says(now, failed.map_or(Ok(()), Err));
+        match failed {
+            Some(error) => self.store_says(now, Err(error)),
+            None => self.store_worked(now),
+        }
         for (token, result) in results {
             self.say(Output::Written { token, result });
         }

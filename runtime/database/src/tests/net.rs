@@ -265,7 +265,7 @@ impl Net {
     }
     /// One millisecond of virtual time.
     fn step(&mut self) {
-        self.now = self.now + MS;
+        self.now += MS;
         let now = self.now;
         let (due, rest) = std::mem::take(&mut self.frames).into_iter().partition(|(at, ..)| *at <= now);
         self.frames = rest;
