@@ -179,6 +179,8 @@ impl Server {
             self.reopen();
             let text =
                 format!("{} opened its link anew: {node} was in reach of others, not of it", self.shared.me.node);
+            // Each time is worth a word, also when it is the same one.
+            self.said = None;
             self.notice("link_reopened", text);
         }
     }
