@@ -158,10 +158,7 @@ impl Server {
     /// Rows that the nodes have written for their peers so far; `None` for servers that do not tell.
     pub(crate) fn rows(&self) -> Result<Option<u64>, Error> {
         let Some(control) = &self.control else { return Ok(None) };
-        let text = ureq::get(format!("http://{control}/metrics"))
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_to_string())
-            .map_err(|e| self.trouble(format!("its metrics cannot be read: {e}")))?;
+        let text = page(&format!("http://{control}/metrics"))?;
         let ours = text.lines().filter(|l| l.starts_with(REPLICATION_ROWS.name));
         let values = ours.filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok());
         Ok(Some(values.sum()))
@@ -191,6 +188,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A page of a server.
+pub(crate) fn page(url: &str) -> Result<String, Error> {
+    let answer = ureq::get(url).call().and_then(|mut answer| answer.body_mut().read_to_string());
+    answer.map_err(|e| Error::Worthless(format!("{url} cannot be read: {e}")))
 }
 
 type Program = (PathBuf, Vec<OsString>);
