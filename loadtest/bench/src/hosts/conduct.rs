@@ -1,9 +1,10 @@
 //! One scenario from beginning to end: look, strike, look, heal, wait, look, and compare with the limits.
 
+use super::ear::{self, Ear};
 use super::network::HOSTS;
 use super::nodes::{Event, name};
 use super::outcome::{Counts, Outcome, Sight, beyond};
-use super::scenario::{Fault, Lengths, Scenario, VICTIM};
+use super::scenario::{Fault, Lengths, Notice, Scenario, VICTIM};
 use super::stage::{Stage, now};
 use crate::error::Error;
 use std::time::Duration;
@@ -35,27 +36,34 @@ fn about<'e>(events: &'e [Event], whom: &str) -> impl Iterator<Item = &'e Event>
 /// What keeps it from being run; what a node does wrong is in the outcome.
 pub(super) fn conduct(stage: &mut Stage, scenario: &Scenario, lengths: &Lengths) -> Result<Outcome, Error> {
     let started = now();
+    stage.ear = Ear::since(started);
     let mut outcome =
         Outcome { scenario: scenario.name.to_owned(), about: scenario.about.to_owned(), ..Outcome::default() };
     outcome.before = stage.look(|_| true)?;
     stage.crowd.mark()?;
     let began = stage.strike(scenario.fault, scenario.length(lengths))?;
     outcome.during = stage.look(|host| host != VICTIM || scenario.victim_answers())?;
-    outcome.moves_during = stage.crowd.count()?.moves;
+    let during = stage.crowd.count()?;
+    outcome.moves_during = during.moves;
     let healed = stage.heal(scenario.fault)?;
     outcome.equal_ms = stage.until_equal(healed, EQUAL_MAX)?;
     outcome.home_ms = stage.until_home()?.then(|| now().saturating_sub(healed));
     Stage::calm(CALM)?;
     outcome.after = stage.look(|_| true)?;
     let count = stage.crowd.count()?;
-    (outcome.moves_in_all, outcome.registrations, outcome.restless) =
-        (count.moves, count.registrations, count.restless);
+    (outcome.moves_in_all, outcome.registrations) = (count.moves, count.registrations);
+    if beyond(&outcome.moves_during, scenario.moves.during) > 0 {
+        outcome.restless = during.restless;
+    } else if beyond(&outcome.moves_in_all, scenario.moves.in_all) > 0 {
+        outcome.restless = count.restless;
+    }
     outcome.misplaced = stage.misplaced()?;
+    stage.ear.listen(&stage.nodes);
     for by in 0..HOSTS {
-        let of = |kind: &str| stage.nodes.events(by, kind, started);
-        let told = Told { suspect: of("node_suspect")?, down: of("node_down")?, up: of("node_up")? };
+        let of = |kind| stage.ear.told(by, kind);
+        let told = Told { suspect: of(ear::SUSPECT), down: of(ear::DOWN), up: of(ear::UP) };
         sights(&mut outcome, scenario, by, &told, began, healed);
-        let notes = [of("link_reopened")?, of("link_failed")?].concat();
+        let notes = [of(ear::REOPENED), of(ear::FAILED)].concat();
         outcome
             .link_notes
             .extend(notes.into_iter().map(|e| format!("{} s: {}", e.at.saturating_sub(began) / 1_000, e.text)));
@@ -87,6 +95,7 @@ fn sights(outcome: &mut Outcome, scenario: &Scenario, by: usize, told: &Told, be
         outcome.sights.push(Sight {
             by: name(by),
             whom: whom_name.clone(),
+            expected: scenario.notices().0.contains(&Notice { by, whom }),
             suspect_ms: since(&told.suspect),
             dead_ms: since(&told.down),
             up_ms: after(&told.up, healed),
@@ -119,8 +128,8 @@ fn judge(outcome: &mut Outcome, scenario: &Scenario, stage: &mut Stage) {
     outcome.equal("every device is at home again", "yes", &found);
     let words = |c: &Counts| c.iter().map(|(n, d)| format!("{n} {d}")).collect::<Vec<_>>().join(", ");
     let wanted = words(&outcome.before.phones);
-    let says: Vec<(String, String)> = outcome.after.status.iter().map(|(by, c)| (by.clone(), words(c))).collect();
-    for (by, found) in says {
+    for by in (0..HOSTS).map(name) {
+        let found = outcome.after.status.get(&by).map_or_else(|| "no answer".to_owned(), words);
         outcome.equal(&format!("{by} counts afterwards"), &wanted, &found);
     }
     let misplaced = outcome.misplaced;

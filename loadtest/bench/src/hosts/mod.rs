@@ -1,12 +1,13 @@
 //! `tandem-bench hosts`: three hosts as network namespaces, a node on each, thousands of phones, and everything that happens to a network.
 //!
 //! `network` the namespaces and cuts, `nodes` the processes of `tandem` and what they say, `phones` the phones' own process and `crowd` the way
-//! to it, `scenario` what is done and what may follow, `stage` doing it, `conduct` one scenario, `outcome` figures beside limits, `report`
-//! words. It must never leave a process or a namespace behind, and never touch the machine's own network.
+//! to it, `scenario` what is done and what may follow, `stage` doing it, `ear` what nodes tell meanwhile, `conduct` one
+//! scenario, `outcome` figures beside limits, `report` words. It must never leave a process or a namespace behind, and never touch the machine's own network.
 
 mod command;
 mod conduct;
 mod crowd;
+mod ear;
 mod needs;
 mod network;
 mod nodes;
@@ -45,10 +46,15 @@ pub(crate) fn run(global: &Global, hosts: &Hosts) -> Result<bool, Error> {
     let folder = global.work.clone().unwrap_or(usual);
     let mut progress = Progress::new();
     progress.say(&format!("configuration, state and logs: {}", folder.display()));
-    let outcomes = perform(&tandem, &folder, hosts, &chosen, &mut progress)?;
+    let mut outcomes = Vec::new();
+    let done = perform(&tandem, &folder, hosts, &chosen, &mut progress, &mut outcomes);
     let devices = hosts.devices / 8 * 8;
-    let text = report::render(global.output, devices, &outcomes);
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    if !outcomes.is_empty() {
+        // What was seen before something went wrong was seen all the same.
+        let text = report::render(global.output, devices, &outcomes);
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+    done?;
     let pass = outcomes.iter().all(Outcome::pass);
     if pass && global.work.is_none() {
         // Logs of a run that failed stay; those of a run that went well say nothing.
@@ -63,7 +69,8 @@ fn perform(
     hosts: &Hosts,
     chosen: &[&Scenario],
     progress: &mut Progress,
-) -> Result<Vec<Outcome>, Error> {
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), Error> {
     let seconds = Duration::from_secs;
     let lengths = Lengths {
         cut: seconds(hosts.cut_seconds),
@@ -74,7 +81,6 @@ fn perform(
     progress.say(&format!("{} devices, registering", hosts.devices / 8 * 8));
     let folder: PathBuf = std::path::absolute(folder).map_err(Error::io("cannot find the folder"))?;
     let mut stage = Stage::new(tandem, &folder, hosts.devices)?;
-    let mut outcomes = Vec::new();
     for scenario in chosen {
         progress.say(&format!("{}: {}", scenario.name, scenario.about));
         let outcome = conduct::conduct(&mut stage, scenario, &lengths)?;
@@ -88,7 +94,7 @@ fn perform(
             break;
         }
     }
-    Ok(outcomes)
+    Ok(())
 }
 
 /// The scenarios that were asked for, in the order of the table; without names all that end by themselves within minutes.

@@ -9,7 +9,7 @@ use super::phones::Group;
 use crate::error::Error;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -133,7 +133,7 @@ struct Page {
 }
 
 /// One event of a node's journal.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(super) struct Event {
     /// Milliseconds since 1970.
     pub(super) at: u64,
@@ -156,6 +156,7 @@ pub(super) struct Nodes {
     folder: PathBuf,
     namespaces: Vec<String>,
     processes: BTreeMap<usize, Child>,
+    frozen: BTreeSet<usize>,
 }
 
 impl Nodes {
@@ -180,7 +181,13 @@ impl Nodes {
             }
         }
         let namespaces = (0..HOSTS).map(|h| network.host(h)).collect();
-        Ok(Self { tandem: tandem.to_owned(), folder: folder.to_owned(), namespaces, processes: BTreeMap::new() })
+        Ok(Self {
+            tandem: tandem.to_owned(),
+            folder: folder.to_owned(),
+            namespaces,
+            processes: BTreeMap::new(),
+            frozen: BTreeSet::new(),
+        })
     }
 
     fn state(&self, host: usize) -> PathBuf {
@@ -247,6 +254,11 @@ impl Nodes {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         kill_process(pid, signal)
             .map_err(|e| Error::Io { doing: format!("cannot signal {}", name(host)), source: e.into() })?;
+        match signal {
+            Signal::STOP => drop(self.frozen.insert(host)),
+            Signal::CONT => drop(self.frozen.remove(&host)),
+            _ => {}
+        }
         if signal == Signal::KILL || signal == Signal::TERM {
             let ended = eventually(END_MAX, Duration::from_millis(5), || {
                 child.try_wait().map_err(Error::io("cannot ask for a node's end"))
@@ -258,9 +270,9 @@ impl Nodes {
         }
         Ok(clock.unix_millis().0)
     }
-    /// Whether the process of a host runs, as far as it was started here.
-    pub(super) fn runs(&self, host: usize) -> bool {
-        self.processes.contains_key(&host)
+    /// Whether the process of a host runs and does not stand still, as far as it was started here.
+    pub(super) fn answers(&self, host: usize) -> bool {
+        self.processes.contains_key(&host) && !self.frozen.contains(&host)
     }
 
     fn ask(&self, host: usize, words: &[&str]) -> Result<String, Error> {

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub(super) struct Sight {
     pub(super) by: String,
     pub(super) whom: String,
+    /// It had to be found dead.
+    pub(super) expected: bool,
     /// Suspect, and dead, after the beginning.
     pub(super) suspect_ms: Option<u64>,
     pub(super) dead_ms: Option<u64>,

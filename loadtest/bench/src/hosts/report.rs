@@ -115,7 +115,9 @@ fn summary(outcomes: &[Outcome]) -> comfy_table::Table {
     ]);
     for o in outcomes {
         let range = |of: fn(&super::outcome::Sight) -> Option<u64>| {
-            let all = || o.sights.iter().filter(|s| s.deaths > 0).filter_map(of);
+            // Of a node that stood still itself it says nothing when it finds others dead.
+            let any = o.sights.iter().any(|s| s.expected);
+            let all = || o.sights.iter().filter(|s| s.deaths > 0 && (s.expected || !any)).filter_map(of);
             match (all().min(), all().max()) {
                 (Some(least), Some(most)) => format!("{:.2} to {:.2} s", least as f64 / 1e3, most as f64 / 1e3),
                 _ => "-".to_owned(),

@@ -4,6 +4,7 @@
 
 use super::command::{eventually, until_then, wait};
 use super::crowd::Crowd;
+use super::ear::Ear;
 use super::network::{Cable, HOSTS, Network};
 use super::nodes::{self, Nodes, name};
 use super::outcome::{Counts, Look};
@@ -13,11 +14,15 @@ use rustix::process::Signal;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tandem_base::Time;
 use tandem_host::clock::Clock;
 
 /// All phones are to be registered at home within this time.
 const SETTLE_MAX: Duration = Duration::from_secs(240);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A journal is asked so often: it holds what tens of thousands of moves leave in it.
+const LISTEN_EVERY: Duration = Duration::from_secs(10);
+const BEATS_PER_LISTEN: u32 = 8;
 /// Half a beat of a flapping cable.
 const BEAT: Duration = Duration::from_secs(1);
 /// Busy programs, one for each core.
@@ -27,6 +32,7 @@ const SPINNERS: usize = 2;
 pub(super) struct Stage {
     pub(super) crowd: Crowd,
     pub(super) nodes: Nodes,
+    pub(super) ear: Ear,
     network: Network,
     devices: u32,
 }
@@ -41,7 +47,7 @@ impl Stage {
         let mut nodes = Nodes::prepare(tandem, folder, &network, devices)?;
         (0..HOSTS).try_for_each(|host| nodes.start(host))?;
         let crowd = Crowd::start(&network, devices)?;
-        let mut stage = Self { crowd, nodes, network, devices };
+        let mut stage = Self { crowd, nodes, ear: Ear::default(), network, devices };
         match stage.until_home()? {
             true => Ok(stage),
             false => Err(Error::Worthless(format!(
@@ -60,15 +66,15 @@ impl Stage {
         all.chain([format!("phones say {}", counts(&look.phones))]).collect::<Vec<_>>().join("; ")
     }
 
-    /// What the nodes that can be asked and the phones say.
+    /// What the nodes that can be asked and the phones say. A node that does not answer is left out, and missed by whoever needs it.
     ///
     /// # Errors
-    /// Somebody who should answer does not.
+    /// The phones' process has ended.
     pub(super) fn look(&mut self, asked: impl Fn(usize) -> bool) -> Result<Look, Error> {
         let mut look = Look::default();
-        for host in (0..HOSTS).filter(|h| asked(*h) && self.nodes.runs(*h)) {
-            let rows = self.nodes.status(host)?.nodes;
-            look.status.insert(name(host), rows.into_iter().map(|r| (r.name, r.registrations)).collect());
+        for host in (0..HOSTS).filter(|h| asked(*h) && self.nodes.answers(*h)) {
+            let Ok(status) = self.nodes.status(host) else { continue };
+            look.status.insert(name(host), status.nodes.into_iter().map(|r| (r.name, r.registrations)).collect());
         }
         let count = self.crowd.count()?;
         for host in 0..HOSTS {
@@ -113,14 +119,19 @@ impl Stage {
     /// Waits until phones and nodes say that every device is at home; `false` when that takes too long.
     pub(super) fn until_home(&mut self) -> Result<bool, Error> {
         let wanted: Counts = nodes::at_home(self.devices).into_iter().enumerate().map(|(h, n)| (name(h), n)).collect();
+        let mut listened = now();
         let found = eventually(SETTLE_MAX, LOOK_EVERY, || {
+            if now() >= listened + LISTEN_EVERY.as_millis() as u64 {
+                listened = now();
+                self.ear.listen(&self.nodes);
+            }
             // The phones are asked first: that costs the nodes nothing.
             let phones = self.look(|_| false)?.phones;
             if phones != wanted || !self.is_equal()? {
                 return Ok(None);
             }
             let look = self.look(|_| true)?;
-            Ok(look.status.values().all(|c| *c == wanted).then_some(()))
+            Ok((look.status.len() == HOSTS && look.status.values().all(|c| *c == wanted)).then_some(()))
         })?;
         Ok(found.is_some())
     }
@@ -162,26 +173,40 @@ impl Stage {
             Fault::Busy => {
                 let began = now();
                 let spinners = (0..SPINNERS).map(|_| Spinner::start()).collect::<Result<Vec<_>, _>>()?;
-                until_then(clock, until)?;
+                self.listen_until(until)?;
                 drop(spinners);
                 began
             }
         };
-        until_then(clock, until)?;
+        self.listen_until(until)?;
         Ok(began)
     }
 
-    fn flap(&self, cables: &[Cable], length: Duration) -> Result<u64, Error> {
+    /// Waits, and hears what the nodes tell meanwhile.
+    fn listen_until(&mut self, until: Time) -> Result<(), Error> {
+        let clock = Clock::system();
+        while clock.now() < until {
+            until_then(clock, until.min(clock.now() + LISTEN_EVERY))?;
+            self.ear.listen(&self.nodes);
+        }
+        Ok(())
+    }
+
+    fn flap(&mut self, cables: &[Cable], length: Duration) -> Result<u64, Error> {
         let clock = Clock::system();
         let (began, mut beat) = (now(), clock.now());
         let until = beat + length;
-        let mut plugged = true;
+        let (mut plugged, mut beats) = (true, 0_u32);
         // Ends unplugged, so that healing is healing.
         while beat < until || plugged {
             plugged = !plugged;
             self.plug(cables, plugged)?;
             beat = beat + BEAT;
             until_then(clock, beat)?;
+            beats += 1;
+            if beats % BEATS_PER_LISTEN == 0 {
+                self.ear.listen(&self.nodes);
+            }
         }
         Ok(began)
     }
