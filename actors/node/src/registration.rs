@@ -16,6 +16,9 @@ impl Row for Registration {
     fn hash(&self) -> u64 {
         self.0.hash()
     }
+    fn hash_with(&self, scratch: &mut Vec<u8>) -> u64 {
+        self.0.hash_with(scratch)
+    }
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
     }

@@ -11,6 +11,7 @@ EXAMPLES
   target/release/tandem-bench sitting --growth-seconds 0 --overload-seconds 0
   target/release/tandem-bench register --part refresh,challenged --devices 100000
   target/release/tandem-bench register --server kamailio --part refresh
+  target/release/tandem-bench cluster                  three nodes beside Kamailio with DMQ
   target/release/tandem-bench -o json sitting > sitting.json
   sudo target/release/tandem-bench hosts               three hosts that are cut off, killed, frozen (about ten minutes)
 
@@ -104,6 +105,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 600, value_name = "SECONDS")]
         growth_seconds: u64,
     },
+    /// Three nodes: a replicated REGISTER, how soon it is known everywhere, a node that joins, a node that is killed
+    Cluster(crate::cluster::Options),
     /// All of it in turn, with the bare exchange and Kamailio before and after, and the aims
     Sitting(Sitting),
     /// A server that reads nothing: the floor (started by the other commands)

@@ -11,6 +11,7 @@
 mod aims;
 mod args;
 mod bench;
+mod cluster;
 mod echo;
 mod error;
 mod generator;
@@ -114,6 +115,10 @@ fn measure(global: &Global, command: &Command) -> ExitCode {
         Command::Memory { devices, growth_seconds } => {
             memory(&mut bench, devices, *growth_seconds);
             devices.first().copied().unwrap_or_default()
+        }
+        Command::Cluster(options) => {
+            cluster::measure(&mut bench, options);
+            options.devices
         }
         Command::Sitting(sitting) => {
             sit(&mut bench, sitting);

@@ -113,11 +113,12 @@ impl<R: Row> Copy<R> {
             return batch;
         }
         let mut reader = Reader::new(rows.ops);
-        for seq in rows.first..=last {
-            let Ok(op) = read_op::<R>(&mut reader) else {
-                batch.errors += 1;
-                break;
-            };
+        let all = (rows.first..=last).map_while(|seq| Some((seq, read_op::<R>(&mut reader).ok()?)));
+        let all: Vec<_> = all.collect();
+        batch.errors += u64::from((all.len() as u64) < rows.count);
+        self.rows.read_ahead(all.iter().filter_map(|(_, op)| op.as_ref().ok()?.as_ref().map(Op::key)));
+        batch.changes.reserve(all.len());
+        for (seq, op) in all {
             if seq <= self.applied {
                 continue;
             }

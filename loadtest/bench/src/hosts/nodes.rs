@@ -322,7 +322,7 @@ impl Nodes {
         let (me, url) = (me.to_string_lossy().into_owned(), format!("http://{address}/metrics"));
         let namespace = self.namespaces.get(host).map_or("", String::as_str);
         let page = run("ip", &["netns", "exec", namespace, &me, "page", &url])?;
-        let ours = page.lines().filter(|l| l.starts_with(REPLICATION_DIVERGENT.name));
+        let ours = page.lines().filter(|l| l.split(['{', ' ']).next() == Some(REPLICATION_DIVERGENT.name));
         Ok(ours.filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
     }
 }

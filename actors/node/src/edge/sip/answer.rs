@@ -110,7 +110,7 @@ impl DeviceHost {
     }
 
     /// An answer that is remembered until Timer J, because what it answers was done and must not be done again.
-    fn remembered(
+    pub(super) fn remembered(
         &mut self,
         now: Time,
         request: &Request<'_, '_>,
