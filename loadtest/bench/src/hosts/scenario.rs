@@ -64,6 +64,8 @@ pub(super) struct Scenario {
 const STAYS: Moves = Moves { during: 0, in_all: 0 };
 /// Away, and home again.
 const AWAY_AND_HOME: Moves = Moves { during: 1, in_all: 2 };
+/// All are sent away within ten seconds: one for whom the best backup has no room just then goes to the next, and from there to the best.
+const AWAY_IN_TWO_STEPS: Moves = Moves { during: 2, in_all: 3 };
 
 /// All of them, in the order in which they are run.
 pub(super) const ALL: [Scenario; 10] = [
@@ -77,7 +79,7 @@ pub(super) const ALL: [Scenario; 10] = [
         name: "stop",
         about: "SIGTERM to CCM1's process; started again",
         fault: Fault::Stop,
-        moves: AWAY_AND_HOME,
+        moves: AWAY_IN_TWO_STEPS,
     },
     Scenario {
         name: "freeze",
