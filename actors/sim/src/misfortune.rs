@@ -111,10 +111,10 @@ fn of_a_node(dice: &mut Random, nodes: u16) -> Drawn {
     }
 }
 
-/// How far a wall clock may be wrong: two of them are never further apart than nonces allow (`CLOCK_SKEW_SECS` of `tandem_sip`).
+/// How far a wall clock may be wrong: as NTP leaves it, as a host without NTP has it, or as somebody has set it.
 fn wrong(dice: &mut Random) -> i64 {
-    let most = [200, 2_000, 14_000];
-    let most = most.get(usize::from(number(dice, 3))).copied().unwrap_or(200_i64);
+    let most = [200, 2_000, 14_000, 600_000];
+    let most = most.get(usize::from(number(dice, 4))).copied().unwrap_or(200_i64);
     let ahead = i64::try_from(dice.below(u64::try_from(2 * most + 1).unwrap_or(1))).unwrap_or(0);
     ahead - most
 }

@@ -17,6 +17,7 @@ use crate::pace::Paces;
 use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
+use crate::thief::Thief;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -94,6 +95,7 @@ pub struct World {
     changed: bool,
     journal_read: u64,
     paces: Paces,
+    thief: Option<Thief>,
     next_check: Time,
     pub(crate) broken: Option<Broken>,
     pub(crate) steps: u64,
@@ -162,6 +164,7 @@ impl World {
             changed: true,
             journal_read: 0,
             paces,
+            thief: setup.thief.then(|| Thief::new(Random::seeded(setup.seed ^ 0x7e1f))),
             next_check: Time::ZERO,
             broken: None,
             steps: 0,
@@ -235,6 +238,7 @@ impl World {
         self.rounds(now);
         let mut wanted = std::mem::take(&mut self.wanted);
         self.deliver(now, &mut wanted);
+        self.let_steal(now);
         self.phones.tick(now, &mut wanted);
         for wish in wanted {
             self.carry_out(now, wish);
@@ -268,8 +272,15 @@ impl World {
                     None => PhoneInput::Broken { to: from },
                 };
                 self.phones.feed(now, phone, input, wanted);
+            } else if let (true, Some(bytes)) = (to == Thief::address(), &bytes) {
+                if let Err(broken) = Thief::is_told(bytes) {
+                    self.broken.get_or_insert(broken);
+                }
             } else if let (Some(node), Some(bytes)) = (self.stations.iter().position(|s| s.address == to), bytes) {
                 let Some(station) = self.stations.get(node) else { continue };
+                if let (Some(began), Some(thief)) = (station.began(), &mut self.thief) {
+                    thief.hears(now, node, began, &bytes);
+                }
                 if station.lives() {
                     for_nodes.entry(node).or_default().push((from, bytes.to_vec()));
                 } else if !self.silent.contains(&station.index) {
@@ -282,6 +293,16 @@ impl World {
             if self.stations.get(node).is_some_and(|s| !s.arrive(letters)) {
                 (0..count).for_each(|_| self.shared.sip.borrow_mut().lose());
             }
+        }
+    }
+
+    fn let_steal(&mut self, now: Time) {
+        let (nodes, calm, stations) = (self.stations.len(), self.calm_since, &self.stations);
+        let began = |node: usize| stations.get(node).and_then(Station::began);
+        let stolen = self.thief.as_mut().and_then(|thief| thief.steals(now, nodes, calm, began));
+        if let Some((station, bytes)) = stolen.and_then(|(node, bytes)| Some((self.stations.get(node)?, bytes))) {
+            let letter = Letter { from: Thief::address(), to: station.address, bytes: Some(bytes) };
+            self.shared.sip.borrow_mut().send(letter);
         }
     }
 

@@ -16,7 +16,6 @@ use tandem_model::row::{RegisterReason, Transport};
 use tandem_model::view::{ClusterView, Service};
 use tandem_rules::admission::queue_delay;
 use tandem_rules::registration::{self, newer};
-use tandem_sip::nonce::NcWindow;
 
 // --- Claims ----------------------------------------------------------------------------------------------------------
 
@@ -42,7 +41,7 @@ impl Handler<Claims> for DeviceHost {
     /// One device has one registration: the newest wins, the loser drops its actor (DESIGN section 2).
     fn handle(&mut self, m: Claims, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         for claim in m.0 {
             // Whatever was seen counts as past: the next stamp given here is above it.
             self.stamp = self.stamp.max(claim.stamp);
@@ -84,7 +83,7 @@ impl Handler<Adopt> for DeviceHost {
     type Result = ();
     fn handle(&mut self, m: Adopt, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         for (index, expires_at, row) in m.0 {
             // A stream of the earlier life is gone, and so is whatever is registered again already.
             if self.locator.slot(index).is_some() || row.0.transport == Transport::Tcp {
@@ -133,7 +132,7 @@ impl DeviceHost {
             traits: Traits::default(),
             busy: false,
             called_home: 0,
-            nonces: NcWindow::taken_over(row.nonce.time, row.nonce.id, row.nonce.nc),
+            nonces: self.nonces_of_row(row.nonce),
             since: row.since,
             group: self.directory.group_of(index)?,
             pool,
@@ -241,7 +240,7 @@ impl Handler<HostTick> for DeviceHost {
     fn handle(&mut self, _: HostTick, _: &mut Context<Self>) {
         let now = self.clock.now();
         self.stood_still(now);
-        self.begin_turn();
+        self.begin_turn(now);
         self.turn_wheel(now);
         self.edge.tick(now);
         self.flush_rows(now, false);

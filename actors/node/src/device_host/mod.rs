@@ -170,10 +170,10 @@ impl DeviceHost {
         u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
     }
     /// Reads the wall clock for this turn and moves the stamp on.
-    pub(crate) fn begin_turn(&mut self) {
+    pub(crate) fn begin_turn(&mut self, now: Time) {
         self.unix_millis = self.clock.unix_millis().0;
         self.stamp = Stamp::next(self.stamp, self.unix_millis);
-        self.edge.begin_second(self.unix_seconds());
+        self.edge.begin_turn(now, self.unix_millis);
     }
     /// Hands gathered rows to the CallManager when due, or in any case.
     pub(crate) fn flush_rows(&mut self, now: Time, in_any_case: bool) {
@@ -196,6 +196,9 @@ impl DeviceHost {
         let device = self.devices.remove(slot)?;
         self.note_flow(slot, Some(device.peer.flow), Flow::Udp(0));
         self.locator.set_slot(device.index, None);
+        // Whoever went without a word may use this node's nonce elsewhere, of which this node is told only while a row there names it.
+        let left = why == Happened::Removed;
+        self.keep_nonces(device.index, if left { device.nonces } else { device.nonces.burnt() });
         self.rows.remove(now, &device);
         self.count(device.pool, device.rank, false);
         self.metrics.happened(why);
