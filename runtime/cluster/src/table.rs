@@ -316,6 +316,10 @@ impl<R: Row> Tables<R> {
         self.copies.iter().filter(move |(life, _)| life.node == *node)
     }
 
+    /// Whether any copy has a row with this key.
+    pub(crate) fn knows(&self, key: u128) -> bool {
+        self.copies.values().any(|copy| copy.rows.get(key).is_some())
+    }
     pub(crate) fn get_mut(&mut self, life: &NodeLife) -> Option<&mut Copy<R>> {
         self.copies.get_mut(life)
     }
