@@ -16,7 +16,7 @@ use crate::edge::sip::{Addresses, Edge, Secrets};
 use crate::group_supervisor::{self, GroupSupervisor};
 use crate::journal::Journal;
 use crate::locator::Locator;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use crate::tables::TableFile;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -182,7 +182,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     Ok(tree)
 }
 
-fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cluster<Registration>, ClusterError> {
+fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cluster<Entry>, ClusterError> {
     let peers = directory.nodes.iter().filter(|n| **n != me.node).cloned().collect();
     let wish = &directory.settings;
     let usual = Settings::new(&directory.cluster, peers);

@@ -120,7 +120,7 @@ impl Setup {
 }
 
 fn small(devices: u32) -> String {
-    let mut text = String::from("[cluster]\nname = \"small\"\n");
+    let mut text = String::from("[cluster]\nname = \"small\"\n\n[settings]\ntables_every = \"5s\"\n");
     for node in 1..=3 {
         let publisher = node == 1;
         let _ = write!(

@@ -145,7 +145,7 @@ mod tests {
         let at = Time::from_millis;
         thief.hears(at(1_000), 0, at(0), &Bytes::from_static(REQUEST));
         thief.hears(at(1_000), 0, at(0), &Bytes::from_static(b"REGISTER without credentials"));
-        let mut tries = |thief: &mut Thief, now, calm, began| {
+        let tries = |thief: &mut Thief, now, calm, began| {
             thief.next = Time::ZERO;
             thief.steals(at(now), 3, calm, |_| began).is_some()
         };

@@ -7,6 +7,7 @@ mod apply;
 
 use crate::check::lives::Lives;
 use crate::check::{Checks, Picture};
+use crate::cold::Cold;
 use crate::copies::{Looks, Moment, complete_at_entry};
 use crate::facts::Facts;
 use crate::faults::Fault;
@@ -76,6 +77,8 @@ pub struct World {
     silent: BTreeSet<u16>,
     /// Nodes that are being stopped: their next round, and when patience ends.
     leaving: BTreeMap<u16, (Time, Time)>,
+    /// Nodes that have stopped but for keeping their tables, and when patience with their disks ends.
+    keeping: BTreeMap<u16, Time>,
     /// Nodes that are to begin a life.
     starting: BTreeMap<u16, Time>,
     /// Cuts between nodes, by direction.
@@ -88,6 +91,10 @@ pub struct World {
     dials: Vec<&'static Dial>,
     pub(crate) history: History,
     lives: Lives,
+    /// Since when all nodes were off at once, and what their files promise.
+    cold: Option<Cold>,
+    /// Nodes whose files are spoilt and who have not said so yet.
+    unsaid: BTreeSet<NodeName>,
     /// Lives that have been seen in service.
     served: BTreeSet<NodeLife>,
     calm_since: Option<Time>,
@@ -146,6 +153,8 @@ impl World {
             dice: dice.fork(),
             dials,
             served: BTreeSet::new(),
+            cold: None,
+            unsaid: BTreeSet::new(),
             starting: BTreeMap::new(),
             log: Log::new(setup.traced),
             directory,
@@ -157,6 +166,7 @@ impl World {
             wanted: Vec::new(),
             silent: BTreeSet::new(),
             leaving: BTreeMap::new(),
+            keeping: BTreeMap::new(),
             cuts: BTreeSet::new(),
             link: setup.link,
             late_until: Time::ZERO,
@@ -221,7 +231,9 @@ impl World {
         let round = self.leaving.values().map(|(at, _)| *at).min();
         let start = self.starting.values().copied().min();
         let slow = self.stations.iter().filter_map(Station::due).min();
-        let nets = [self.shared.links.next_deadline(), self.phones.next_deadline()];
+        let disks = self.stations.iter().filter_map(Station::written_at).min();
+        let kept = self.keeping.values().copied().min();
+        let nets = [disks, kept, self.shared.links.next_deadline(), self.phones.next_deadline()];
         [plan, sip, round, start, slow].into_iter().chain(nets).flatten().min()
     }
 
@@ -244,6 +256,8 @@ impl World {
             self.carry_out(now, wish);
         }
         self.settle(now);
+        self.stations.iter_mut().for_each(|s| s.write(now));
+        self.end_who_has_kept(now);
         self.begin_new_lives(now);
         self.read_journal(now);
         if now >= self.next_check {
@@ -357,6 +371,9 @@ impl World {
             {
                 self.broken.get_or_insert(broken);
             }
+            if let (Some(node), "tables_not_kept") = (&event.node, event.kind.as_str()) {
+                self.says_of_its_file(node.clone(), &event.text);
+            }
             let registered = matches!(event.kind.as_str(), "register" | "reregister");
             let Some(node) = event.node.filter(|_| registered) else { continue };
             let adopted = event.cause == "adopted";
@@ -388,7 +405,11 @@ impl World {
             (restarts, gave_up) => Some(format!("{}: {restarts} restarts, gave up: {gave_up:?}", s.name)),
         });
         let panics = panics.map_or(Ok(()), |how| Err(Broken { rule: "nobody_panics", how }));
-        if let Err(broken) = verdict.and(panics).and_then(|()| self.entries(now)) {
+        let silent = self.unsaid.pop_first().map_or(Ok(()), |node| {
+            let how = format!("{node} has found a spoilt file of tables and says nothing");
+            Err(Broken { rule: "a_spoilt_file_is_reported", how })
+        });
+        if let Err(broken) = verdict.and(panics).and(silent).and_then(|()| self.entries(now)) {
             self.broken.get_or_insert(broken);
         }
     }
@@ -445,8 +466,20 @@ impl World {
             if let Some(station) = self.stations.get_mut(observer) {
                 complete_at_entry(observer, station, &moment)?;
             }
+            if let Some(cold) = &mut self.cold {
+                cold.enters(observer, &mut self.stations, &moment)?;
+            }
         }
         Ok(())
+    }
+
+    /// A node says something of its file: only what cannot be read may be left out.
+    fn says_of_its_file(&mut self, node: NodeName, text: &str) {
+        let left_out = ["damaged or cut off", "cannot be used", "cannot be read"].iter().any(|w| text.contains(w));
+        if left_out && !self.unsaid.remove(&node) {
+            let how = format!("{node} leaves out a file that is as it was written: {text}");
+            self.broken.get_or_insert(Broken { rule: "a_good_file_is_used", how });
+        }
     }
 
     /// Looks at the copies of every node; what has differed twice is returned.

@@ -303,3 +303,74 @@ fn a_new_life_with_an_earlier_clock_lets_its_phones_in() {
     let asked = challenged(&sim, before);
     assert!(asked <= 60, "{asked} challenges");
 }
+
+/// A cluster that has been up for long enough to have its tables on disk.
+fn kept() -> Sim {
+    let mut sim = small();
+    run(&mut sim, Duration::from_secs(8));
+    sim
+}
+
+/// Everybody loses power for less than a phone's patience: all of them are known again before the first has registered anew.
+#[test]
+fn a_cluster_that_lost_power_knows_its_phones_before_they_have_refreshed() {
+    let mut sim = kept();
+    let before = told(&sim, "register").len();
+    [CCM1, CCM2, CCM3].into_iter().for_each(|n| sim.apply(Fault::PowerOff(n)));
+    run(&mut sim, Duration::from_millis(200));
+    [CCM1, CCM2, CCM3].into_iter().for_each(|n| sim.apply(Fault::Return(n)));
+    run(&mut sim, Duration::from_millis(1_500));
+    let adopted = told(&sim, ": adopted").len();
+    assert_eq!((adopted, told(&sim, "register").len()), (30, before + 30), "{}", sim.lines().join("\n"));
+    let [held, _] = sim.table();
+    assert_eq!(held.values().sum::<u32>(), 30, "{held:?}");
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// The same, and the file of CCM1 is cut off, or altered: it says so, and takes its phones up from the files of the others.
+#[test]
+fn a_file_that_is_torn_loses_no_phone_that_another_file_has() {
+    for (place, cut) in [(0, true), (500, true), (1_000, false)] {
+        let mut sim = kept();
+        let before = sim.lines().len();
+        [CCM1, CCM2, CCM3].into_iter().for_each(|n| sim.apply(Fault::PowerOff(n)));
+        sim.apply(Fault::TablesSpoilt { node: CCM1, place, cut });
+        run(&mut sim, Duration::from_millis(200));
+        [CCM1, CCM2, CCM3].into_iter().for_each(|n| sim.apply(Fault::Return(n)));
+        run(&mut sim, Duration::from_millis(1_500));
+        let said: Vec<_> = told(&sim, "damaged or cut off");
+        assert!(said.len() == 1 && said[0].contains("[CCM1]"), "{said:?}");
+        let adopted: Vec<_> = sim.lines().iter().skip(before).filter(|l| l.contains(": adopted")).cloned().collect();
+        assert_eq!(adopted.len(), 30, "{}", sim.lines()[before..].join("\n"));
+        assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+    }
+}
+
+/// CCM2 stays away after the power is back, and its phones are off: their rows are orphans at the others.
+#[test]
+fn phones_of_a_node_that_stays_away_are_orphans_from_a_file() {
+    let mut sim = kept();
+    [CCM1, CCM2, CCM3].into_iter().for_each(|n| sim.apply(Fault::PowerOff(n)));
+    sim.apply(Fault::Unpowered(1));
+    [CCM1, CCM3].into_iter().for_each(|n| sim.apply(Fault::Return(n)));
+    let before = sim.lines().len();
+    run(&mut sim, Duration::from_secs(4));
+    let of_ccm2 = told(&sim, "CCM2 is down: its 12 registrations").len();
+    let orphans: Vec<_> = sim.lines().iter().skip(before).filter(|l| l.contains("registrations of CCM2#")).collect();
+    assert_eq!(orphans.len(), 2, "{of_ccm2} {orphans:?}\n{}", sim.lines()[before..].join("\n"));
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}
+
+/// A node that is stopped in good order writes its tables as they are, however slow its disk is, before it ends.
+#[test]
+fn a_node_that_is_stopped_keeps_its_tables_first() {
+    let mut sim = kept();
+    sim.apply(Fault::DiskSlow(CCM1, 700));
+    let at = sim.now();
+    sim.apply(Fault::Stop(CCM1));
+    run(&mut sim, Duration::from_secs(5));
+    let stopped = told(&sim, "CCM1 has stopped");
+    let after: f64 = stopped[0].split('s').next().unwrap().parse().unwrap();
+    assert!(after >= at.as_secs() as f64 + 0.7, "{stopped:?}");
+    assert!(sim.heal_and_go_home(), "{:?}", sim.broken());
+}

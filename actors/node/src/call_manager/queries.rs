@@ -3,10 +3,10 @@
 use super::CallManager;
 use crate::counts::Counts;
 use crate::locator::DeviceIndex;
-use crate::registration::Registration;
 use actix::{Context, Handler, Message};
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::{Digest, NodeState, OwnerView};
+use tandem_model::row::RegistrationRow;
 use tandem_model::view::ClusterView;
 
 /// What a node sees, in numbers.
@@ -52,7 +52,7 @@ pub struct Copy {
     /// Whether that node is dead.
     pub orphaned: bool,
     /// The row.
-    pub row: Registration,
+    pub row: RegistrationRow,
     /// When it expires, on this node's clock.
     pub expires: Option<Time>,
 }
@@ -71,12 +71,9 @@ impl Handler<Copies> for CallManager {
 impl CallManager {
     fn copy_of(&self, device: DeviceIndex) -> Option<Copy> {
         let key = self.directory.key(device).0;
-        let found = self.cluster.get(key).max_by_key(|f| (!f.orphaned, f.row.0.stamp))?;
-        Some(Copy {
-            owner: found.owner.clone(),
-            orphaned: found.orphaned,
-            row: found.row.clone(),
-            expires: self.cluster.owner_time_to_local(found.owner, found.row.0.expires),
-        })
+        let found = self.cluster.get(key).filter_map(|f| Some((f.row.registration()?, f.orphaned, f.owner)));
+        let (row, orphaned, owner) = found.max_by_key(|(row, orphaned, _)| (!orphaned, row.stamp))?;
+        let expires = self.cluster.owner_time_to_local(owner, row.expires);
+        Some(Copy { owner: owner.clone(), orphaned, row: row.clone(), expires })
     }
 }

@@ -6,6 +6,7 @@
 mod batch;
 mod calling_home;
 mod care;
+mod later;
 mod quarantine;
 pub mod queries;
 mod rows;
@@ -14,6 +15,7 @@ mod streams;
 pub use batch::{Inject, MemoryWire, Stream, Wire};
 pub use calling_home::{Asked, CallHome, Census, Leave};
 pub use care::{Adopt, ChunkRead, Claim, Claims, HostTick, ReadChunk, Settle, ViewChanged};
+pub use later::LaterClaims;
 pub use quarantine::{Case, Heard, Quarantine, Release, Tell};
 pub use rows::Batch;
 
@@ -83,6 +85,7 @@ pub struct DeviceHost {
     pub(crate) devices: Slab<Device>,
     pub(crate) wheel: Wheel,
     pub(crate) rows: rows::Rows,
+    pub(crate) later: later::LaterRows,
     pub(crate) stamp: Stamp,
     /// Unix milliseconds of this turn.
     pub(crate) unix_millis: u64,
@@ -132,6 +135,7 @@ impl DeviceHost {
             metrics: HostMetrics::new(&me.node, &directory, &Edge::parse_reasons()),
             admission: Admission::new(&directory.settings, now),
             rows: rows::Rows::new(rows_wait),
+            later: later::LaterRows::default(),
             devices: Slab::new(DEVICES_MAX),
             wheel: Wheel::new(Self::seconds(now)),
             me,
