@@ -166,7 +166,10 @@ impl DeviceHost {
             // Whatever was seen counts as past.
             self.stamp = self.stamp.max(Stamp::next(known.stamp, self.unix_millis));
         }
-        let used = |(time, id, nc)| self.nonces_of(wish.device).accept(time, id, nc) != NcVerdict::Accepted;
+        let used = |nonce| {
+            let (time, id, nc) = nonce;
+            self.nonces_of(wish.device, nonce).accept(time, id, nc) != NcVerdict::Accepted
+        };
         if wish.nonce.is_some_and(used) {
             return Answer::Stale;
         }
@@ -228,7 +231,7 @@ impl DeviceHost {
             stamp: self.stamp,
             expires_at: Self::seconds(now),
             reason: reason.code(),
-            nonces: self.nonces_of(index),
+            nonces: wish.nonce.map(|nonce| self.nonces_of(index, nonce)).unwrap_or_default(),
             since: self.unix_seconds(),
             ..Device::unregistered(index, rank, group, pool, wish.peer)
         })
@@ -306,10 +309,8 @@ impl DeviceHost {
             }
             return Answer::Bound(slot);
         }
-        let nonces = device.nonces;
         let why = if matches!(wish.what, What::Bind { .. }) { Happened::Drained } else { Happened::Removed };
         self.remove_device(now, slot, why);
-        self.keep_nonces(wish.device, nonces);
         Answer::Unbound
     }
 }

@@ -196,7 +196,8 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
     });
     let child = Keep::new(manager_mailbox).start(move || CallManager::new(parts.take().expect("made once")));
     let mut random = Random::seeded(1);
-    let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, 0, Addresses::default(), directory, &mut random);
+    let issuer = Issuer::new(0, 1, clock.now(), clock.unix_millis().0);
+    let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, issuer, Addresses::default(), directory, &mut random);
     let mut host = DeviceHost::new(device_host::Parts {
         shared,
         random,
