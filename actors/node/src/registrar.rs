@@ -174,10 +174,14 @@ impl DeviceHost {
             return Answer::Stale;
         }
         let verdict = self.judge(wish.device, elsewhere);
-        let Verdict::Accept { rank, kind, reason } = verdict else { return self.not_here(verdict) };
+        let Verdict::Accept { rank, kind, reason } = verdict else {
+            self.refused(wish);
+            return self.not_here(verdict);
+        };
         if let Admit::Later(seconds) = self.admission.take(now, self.random.next_u64()) {
             self.metrics.happened(if self.overload.is_on() { Happened::Overloaded } else { Happened::Paced });
             self.metrics.delayed.increment(1);
+            self.refused(wish);
             return Answer::Later(seconds);
         }
         let Some(newcomer) = self.newcomer(now, wish, rank, reason) else { return Answer::Unavailable };
@@ -194,6 +198,13 @@ impl DeviceHost {
             self.locator.set_slot(wish.device, None);
         }
         answer
+    }
+
+    /// A wish that passed the gate is not fulfilled.
+    fn refused(&mut self, wish: &Wish<'_>) {
+        if let Some(nonce) = wish.nonce {
+            self.spend(wish.device, nonce);
+        }
     }
 
     fn judge(&mut self, device: DeviceIndex, elsewhere: Option<Elsewhere>) -> Verdict {

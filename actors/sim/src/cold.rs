@@ -97,7 +97,8 @@ impl Cold {
                 }
                 let held = mine.here.get(promise.device).copied().flatten().map(|(stamp, _)| stamp);
                 let copy = copies.get(promise.device).and_then(Option::as_ref).map(|copy| copy.row.stamp);
-                let known = held.max(copy).is_some_and(|stamp| stamp >= promise.stamp);
+                // As an orphan it may be from another file, and a little older.
+                let known = held.max(copy).is_some_and(|stamp| stamp >= promise.stamp || !own);
                 let since = self.newest.get(promise.device).copied().unwrap_or_default();
                 let moved = moment.history.newest_elsewhere(None, promise.device) > since;
                 let left = moment.history.has_left(promise.device, promise.stamp);

@@ -1,8 +1,8 @@
 //! Somebody who overhears every REGISTER between phones and nodes, and sends it again as his own: another Contact, Call-ID, CSeq and branch, all
 //! of which the digest does not cover. He must never be bound (docs/decisions/0007).
 //!
-//! He tries only what is not the price of that decision: the nodes have heard each other all the time since, and whoever took the original has
-//! lived on for long enough to tell the others.
+//! He tries only what is not the price of that decision: a node has done what the original asked for, it has lived on for long enough to tell the
+//! others, and the nodes have heard each other all the time since.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -30,6 +30,9 @@ struct Heard {
     /// When that node's life had begun.
     began: Time,
     bytes: Bytes,
+    branch: String,
+    /// That node has done what was asked.
+    done: bool,
 }
 
 /// See the module.
@@ -60,7 +63,17 @@ impl Thief {
             if self.heard.len() >= KEPT {
                 self.heard.pop_front();
             }
-            self.heard.push_back(Heard { at: now, node, began, bytes: bytes.clone() });
+            let Some(branch) = branch_of(bytes) else { return };
+            self.heard.push_back(Heard { at: now, node, began, bytes: bytes.clone(), branch, done: false });
+        }
+    }
+    /// A datagram has come from a node.
+    pub fn hears_answer(&mut self, bytes: &Bytes) {
+        if bytes.starts_with(b"SIP/2.0 200")
+            && let Some(branch) = branch_of(bytes)
+            && let Some(heard) = self.heard.iter_mut().rev().find(|heard| heard.branch == branch)
+        {
+            heard.done = true;
         }
     }
     /// What he sends now, and to which of so many nodes. `calm_since`: since then all nodes have heard each other; `began`: when the present life
@@ -79,7 +92,7 @@ impl Thief {
         let mut draw = |bound: usize| usize::try_from(self.dice.below(u64::try_from(bound.max(1)).unwrap_or(1)));
         let (place, node) = (draw(self.heard.len()).ok()?, draw(nodes).ok()?);
         let heard = self.heard.get(place)?;
-        let told = now >= heard.at + TOLD && began(heard.node) == Some(heard.began);
+        let told = heard.done && now >= heard.at + TOLD && began(heard.node) == Some(heard.began);
         let all_along = calm_since.is_some_and(|since| since <= heard.at);
         if !(told && all_along) {
             return None;
@@ -99,6 +112,13 @@ impl Thief {
         }
         Ok(())
     }
+}
+
+/// What stands in the first Via.
+fn branch_of(bytes: &Bytes) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (_, behind) = text.split_once("branch=")?;
+    behind.split([';', '\r', ',']).next().map(str::to_owned)
 }
 
 /// The request as his own.
@@ -149,6 +169,8 @@ mod tests {
             thief.next = Time::ZERO;
             thief.steals(at(now), 3, calm, |_| began).is_some()
         };
+        assert!(!tries(&mut thief, 9_000, Some(at(0)), Some(at(0))), "it was refused, for all he knows");
+        thief.hears_answer(&Bytes::from_static(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.1.0.1:5060;branch=z9hG4bKa\r\n\r\n"));
         assert!(!tries(&mut thief, 2_000, Some(at(0)), Some(at(0))), "too early");
         assert!(!tries(&mut thief, 3_000, Some(at(2_000)), Some(at(0))), "they were apart");
         assert!(!tries(&mut thief, 3_000, None, Some(at(0))), "they are apart");

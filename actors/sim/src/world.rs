@@ -280,6 +280,9 @@ impl World {
             let letter = self.shared.sip.borrow_mut().take(now);
             let Some(Letter { from, to, bytes }) = letter else { break };
             self.log.packet(now, format_args!("{from} > {to}"), bytes.as_deref().unwrap_or(b"nobody listens"));
+            if let (Some(thief), Some(bytes)) = (&mut self.thief, &bytes) {
+                thief.hears_answer(bytes);
+            }
             if let Some(phone) = self.phones.at(to) {
                 let input = match &bytes {
                     Some(bytes) => PhoneInput::Message { from, bytes },

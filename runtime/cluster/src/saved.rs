@@ -157,7 +157,8 @@ impl<R: Row> Cluster<R> {
                 continue;
             }
             if owner.node == self.me.node {
-                if owner.incarnation < self.me.incarnation && !self.adoptions.has_taken(&owner) {
+                // What peers have after a cold start is from files, too: the newest row counts, which the driver knows to tell.
+                if owner.incarnation < self.me.incarnation && (cold || !self.adoptions.has_taken(&owner)) {
                     self.say(Output::Adoptable { earlier: owner, clock_ahead_micros, rows });
                 }
             } else if self.is_wanted(&owner) {

@@ -103,9 +103,13 @@ pub enum NonceState {
 /// The low bits of an id say whose it is.
 const MARK_BITS: u32 = 16;
 
+/// Whose an id is.
+pub const fn issuer_of(id: u32) -> u16 {
+    id as u16
+}
 /// Whether two ids are of one issuer.
 pub const fn same_issuer(a: u32, b: u32) -> bool {
-    (a ^ b) << (u32::BITS - MARK_BITS) == 0
+    issuer_of(a) == issuer_of(b)
 }
 
 /// One life of one node as a maker of nonces: each is newer than the one before, whatever is done to the wall clock.

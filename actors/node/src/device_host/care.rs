@@ -103,6 +103,7 @@ impl Handler<Adopt> for DeviceHost {
             let (pool, rank) = (device.pool, device.rank);
             let Ok(key) = self.devices.insert(device) else { break };
             let slot = key.slot;
+            self.rows.keep_extensions(&row);
             self.locator.set_slot(index, Some(slot));
             if let Some(device) = self.devices.get_mut(slot) {
                 device.armed = self.wheel.arm(slot, expires_at);

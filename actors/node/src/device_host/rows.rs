@@ -5,6 +5,7 @@
 
 use crate::device::Device;
 use crate::registration::Entry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tandem_base::{DeviceKey, Time};
 use tandem_cluster::{Digest, Op, OwnRows};
@@ -19,6 +20,8 @@ pub(crate) struct Rows {
     first: Time,
     digest: Digest,
     scratch: Vec<u8>,
+    /// What a later version says more of registrations that this node took over from an earlier life: kept while they stand.
+    extensions: BTreeMap<DeviceKey, Box<[u8]>>,
     /// Set while rows wait: the node's ticker flushes them when traffic stops.
     waiting: Waiting,
 }
@@ -41,6 +44,7 @@ impl Rows {
             first: Time::ZERO,
             digest: Digest::default(),
             scratch: Vec::with_capacity(512),
+            extensions: BTreeMap::new(),
             waiting,
         }
     }
@@ -60,7 +64,20 @@ impl Rows {
             cseq: device.cseq,
             nonce: device.last_nonce(),
             reason: device.reason,
+            extensions: self.extensions_of(device.key),
             ..RegistrationRow::default()
+        }
+    }
+    fn extensions_of(&self, device: DeviceKey) -> Box<[u8]> {
+        if self.extensions.is_empty() {
+            return Box::default();
+        }
+        self.extensions.get(&device).cloned().unwrap_or_default()
+    }
+    /// A registration is taken over that says more than this version knows.
+    pub(crate) fn keep_extensions(&mut self, row: &RegistrationRow) {
+        if !row.extensions.is_empty() {
+            self.extensions.insert(row.device, row.extensions.clone());
         }
     }
     /// Writes the row of a device; `new` when it was not registered here before.
@@ -80,6 +97,9 @@ impl Rows {
     /// Writes that a device is no longer here.
     pub(crate) fn remove(&mut self, now: Time, device: &Device) {
         self.digest.remove(device.row_hash);
+        if !self.extensions.is_empty() {
+            self.extensions.remove(&device.key);
+        }
         self.push(now, Op::Remove { key: device.key.0 });
     }
     /// Writes a row of a table that is not known here.

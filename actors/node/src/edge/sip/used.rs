@@ -2,7 +2,7 @@
 //! heartbeat or a removal showed on the wire would otherwise be good for binding somebody else's address.
 //!
 //! A registered device has its window in its slot. Here are those of this node's own nonces that devices used which are not registered here, or
-//! use another node's nonce meanwhile: two generations, so that forgetting costs nothing. What was forgotten is not trusted any more.
+//! use another node's nonce meanwhile, and those of requests that were refused: two generations, so that forgetting costs nothing. What was forgotten is not trusted any more.
 
 use super::Edge;
 use crate::device_host::DeviceHost;
@@ -10,7 +10,7 @@ use crate::locator::DeviceIndex;
 use std::collections::BTreeMap;
 use tandem_base::Time;
 use tandem_model::row::LastNonce;
-use tandem_sip::nonce::{CLOCK_SKEW_SECS, Issuer, NcVerdict, NcWindow, same_issuer};
+use tandem_sip::nonce::{CLOCK_SKEW_SECS, Issuer, NcVerdict, NcWindow, issuer_of, same_issuer};
 
 /// Devices per generation.
 const GENERATION_MAX: usize = 32_768;
@@ -24,21 +24,25 @@ pub(super) enum Use {
     BindsNothing,
 }
 
+/// A device, and whose nonces it used.
+type Whose = (DeviceIndex, u16);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Used {
-    young: BTreeMap<DeviceIndex, NcWindow>,
-    old: BTreeMap<DeviceIndex, NcWindow>,
+    young: BTreeMap<Whose, NcWindow>,
+    old: BTreeMap<Whose, NcWindow>,
     /// Second, by the issuer's clock, at which the young generation began.
     since: u32,
 }
 
 impl Used {
-    /// What a device has used.
-    fn window(&self, device: DeviceIndex) -> Option<NcWindow> {
-        self.young.get(&device).or_else(|| self.old.get(&device)).copied()
+    /// What a device has used of the nonces of this one's issuer.
+    fn window(&self, device: DeviceIndex, id: u32) -> Option<NcWindow> {
+        let whose = (device, issuer_of(id));
+        self.young.get(&whose).or_else(|| self.old.get(&whose)).copied()
     }
-    /// Keeps what a device has used of this issuer's nonces; `lifetime` is that of a nonce, in seconds.
+    /// Keeps what a device has used. `issuer` is this node's; `lifetime` is that of a nonce, in seconds.
     fn keep(&mut self, device: DeviceIndex, window: NcWindow, issuer: &mut Issuer, lifetime: u32) {
         let now = issuer.secs();
         let over = now.saturating_sub(self.since) > lifetime.saturating_add(CLOCK_SKEW_SECS);
@@ -49,8 +53,8 @@ impl Used {
             }
             self.since = now;
         }
-        let window = self.window(device).map_or(window, |known| both(known, window));
-        self.young.insert(device, window);
+        let window = self.window(device, window.nonce_id).map_or(window, |known| both(known, window));
+        self.young.insert((device, issuer_of(window.nonce_id)), window);
     }
 }
 
@@ -72,7 +76,7 @@ impl DeviceHost {
             return registered.nonces;
         }
         let told = self.locator.elsewhere(device).map(|e| e.nonces());
-        let used = self.edge.used.window(device).filter(|w| same_issuer(w.nonce_id, id));
+        let used = self.edge.used.window(device, id);
         let told = match told.filter(|w| w.names(time, id)) {
             // What it was burnt for: that nonce is in use elsewhere, and the row there says how far.
             Some(told) if used.is_none_or(|w| w.is_burnt()) => return told,
@@ -91,13 +95,24 @@ impl DeviceHost {
             let window = registered.nonces;
             // Back from another node's nonce to one of this node's: the slot does not know how far these were used.
             let follows = || {
-                let used = self.edge.used.window(device);
+                let used = self.edge.used.window(device, id);
                 used.is_none_or(|mut used| used.accept(time, id, nc) == NcVerdict::Accepted)
             };
-            return window.names(time, id) || own && (same_issuer(window.nonce_id, id) || follows());
+            let same = window.nonce_time != 0 && same_issuer(window.nonce_id, id);
+            return window.names(time, id) || own && (same || follows());
         }
         let elsewhere = self.locator.elsewhere(device).is_some_and(|e| e.nonces().names(time, id));
         if what == Use::Binds { own || elsewhere } else { own && !elsewhere }
+    }
+    /// A request that would have bound is refused: its proof is on the wire, and must not be good here when the next one comes by.
+    pub(crate) fn spend(&mut self, device: DeviceIndex, nonce: (u32, u32, u32)) {
+        let (time, id, nc) = nonce;
+        let mut window = self.nonces_of(device, nonce);
+        if window.accept(time, id, nc) == NcVerdict::Accepted {
+            let lifetime = self.directory.nonce_lifetime_secs();
+            let Edge { used, issuer, .. } = &mut self.edge;
+            used.keep(device, window, issuer, lifetime);
+        }
     }
     /// A device is not registered here any more, or was never: what it used of this node's nonces is kept.
     pub(crate) fn keep_nonces(&mut self, device: DeviceIndex, window: NcWindow) {
@@ -125,7 +140,7 @@ impl DeviceHost {
             }
             return;
         }
-        let mut window = self.edge.used.window(device).unwrap_or_default();
+        let mut window = self.edge.used.window(device, id).unwrap_or_default();
         let _ = window.accept(time, id, nc);
         self.keep_nonces(device, window);
     }
@@ -149,10 +164,10 @@ mod tests {
         used.keep(DeviceIndex(1), window, &mut issuer, 300);
         at(&mut issuer, 1_331);
         used.keep(DeviceIndex(2), window, &mut issuer, 300);
-        assert_eq!(used.window(DeviceIndex(1)), Some(window));
+        assert_eq!(used.window(DeviceIndex(1), window.nonce_id), Some(window));
         at(&mut issuer, 1_662);
         used.keep(DeviceIndex(2), window, &mut issuer, 300);
-        assert_eq!((used.window(DeviceIndex(1)), used.window(DeviceIndex(2))), (None, Some(window)));
+        assert_eq!((used.window(DeviceIndex(1), window.nonce_id), used.window(DeviceIndex(2), window.nonce_id)), (None, Some(window)));
     }
 
     #[test]
@@ -162,9 +177,9 @@ mod tests {
         for device in 0..100_000 {
             used.keep(DeviceIndex(device), NcWindow::default(), &mut issuer, 300);
             assert!(used.young.len() <= GENERATION_MAX && used.old.len() <= GENERATION_MAX);
-            assert_eq!(issuer.made(time, id), used.window(DeviceIndex(0)).is_some(), "{device}");
+            assert_eq!(issuer.made(time, id), used.window(DeviceIndex(0), 0).is_some(), "{device}");
         }
-        assert!(used.window(DeviceIndex(99_999)).is_some() && used.window(DeviceIndex(0)).is_none());
+        assert!(used.window(DeviceIndex(99_999), 0).is_some() && used.window(DeviceIndex(0), 0).is_none());
     }
 
     #[test]
