@@ -6,6 +6,7 @@
 pub mod call_manager;
 pub mod cli;
 pub mod counts;
+pub mod current;
 pub mod device;
 pub mod device_host;
 pub mod directory;

@@ -73,7 +73,7 @@ impl CallManager {
     }
 
     /// The newest copy of a row that is left.
-    fn newest_copy(&self, key: u128) -> Option<Elsewhere> {
+    pub(super) fn newest_copy(&self, key: u128) -> Option<Elsewhere> {
         let newest = self.cluster.get(key).max_by_key(|found| found.row.0.stamp)?;
         Some(Elsewhere::of(self.directory.node_index(&newest.owner.node)?, newest.owner.incarnation, newest.row))
     }
@@ -113,7 +113,7 @@ impl CallManager {
         while let Some(at) = cursor {
             let page = self.cluster.page(owner, at, 1_024);
             for row in &page.rows {
-                if let Some(pool) = self.directory.find_key(row.0.device).and_then(|d| self.directory.pool_of(d)) {
+                if let Some(pool) = self.pool_of(row) {
                     self.counts.add(node, pool, row.0.rank);
                 }
             }
@@ -153,7 +153,13 @@ impl CallManager {
         }
     }
 
+    /// The pool under which a row is counted.
     fn pool_of(&self, row: &Registration) -> Option<u16> {
+        if let Some(transition) = &self.transition
+            && let Some(pool) = transition.pool_still(&self.directory, row.0.device)
+        {
+            return pool;
+        }
         self.directory.pool_of(self.directory.find_key(row.0.device)?)
     }
     fn count(&mut self, node: u16, row: &Registration) {
