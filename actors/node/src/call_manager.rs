@@ -4,6 +4,7 @@
 //! Started by `tree`; talks to the link, the device host and the group supervisors. It decides nothing: verdicts come from `rules`,
 //! facts from the cluster machine.
 
+mod carrying;
 mod copies;
 mod membership;
 pub mod queries;
@@ -11,15 +12,17 @@ mod reconfigure;
 pub(crate) mod saving;
 mod sharing;
 
+pub use carrying::{AnswerPeer, AskPeer, Carry};
 pub use queries::Where;
 pub use reconfigure::Reconfigure;
 use reconfigure::{Transition, Unsent};
 use saving::Saving;
 pub use sharing::Share;
 
+use crate::config::Configurator;
 use crate::counts::Counts;
-use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
 use crate::current::Current;
+use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
 use crate::directory::Directory;
 use crate::group_supervisor::Nursery;
 use crate::journal::{Fact, Journal};
@@ -93,6 +96,10 @@ pub struct CallManager {
     pub(crate) transition: Option<Transition>,
     /// Changes that the device host has not been told of yet.
     pub(crate) unsent: Unsent,
+    /// What keeps the configuration; none in the simulator.
+    pub(crate) config: Option<Handle<Configurator>>,
+    /// Who waits for a peer's answer, by token.
+    pub(crate) asked: BTreeMap<u64, carrying::Asker>,
     /// Peers that were too busy for a signal: they are told at the next tick.
     pub(crate) untold: BTreeSet<NodeName>,
     /// When the copies were first complete, and whether to ask again with the next beat.
@@ -137,6 +144,8 @@ impl CallManager {
             current,
             transition: None,
             unsent: Unsent::default(),
+            config: None,
+            asked: BTreeMap::new(),
             untold: BTreeSet::new(),
             settled_at: None,
             settle_again: false,
@@ -180,7 +189,9 @@ impl CallManager {
             Output::Adoptable { clock_ahead_micros, rows, .. } => self.adoptable.push((clock_ahead_micros, rows)),
             Output::Signal { payload, .. } => self.signalled(&payload),
             Output::SignalFailed { to, why, .. } => self.signal_failed(to, why),
-            Output::Asked { .. } | Output::Answered { .. } => {}
+            Output::Carried { from, payload } => self.carried(from, payload),
+            Output::Asked { ask, payload } => self.asked_by_peer(ask, payload),
+            Output::Answered { token, answer } => self.answered_by_peer(token, answer),
             membership => self.member_changed(now, membership),
         }
     }
@@ -206,6 +217,8 @@ impl CallManager {
 pub struct Introduce {
     /// The device host.
     pub host: Handle<DeviceHost>,
+    /// What keeps the configuration; none in the simulator.
+    pub config: Option<Handle<Configurator>>,
 }
 impl Message for Introduce {
     type Result = ();
@@ -214,6 +227,7 @@ impl Handler<Introduce> for CallManager {
     type Result = ();
     fn handle(&mut self, m: Introduce, _: &mut Context<Self>) {
         self.host = Some(m.host);
+        self.config = m.config;
         self.publish_view();
         self.restore();
         // A cluster of one is in sync with its first tick.

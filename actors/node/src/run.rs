@@ -117,7 +117,7 @@ impl Up {
     /// Tells commands that do not name a state folder where this one is. Where that cannot be written they have to name it, and this says so.
     pub(crate) fn point(&self, places: &Places) -> Option<Marker> {
         let pointer = Pointer {
-            cluster: self.process.directory.cluster.to_string(),
+            cluster: self.process.directory().cluster.to_string(),
             nodes: self.process.names().iter().map(ToString::to_string).collect(),
             state: self.state.clone(),
             pid: std::process::id(),
@@ -231,21 +231,32 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
 fn announce(up: &Up, json: bool) {
     let names: Vec<String> = up.process.names().iter().map(ToString::to_string).collect();
     if json {
-        let line = serde_json::json!({ "control": up.control.to_string(), "state": up.state, "nodes": names });
+        let mut line = serde_json::json!({ "control": up.control.to_string(), "state": up.state, "nodes": names });
+        if let (Some(token), Some(line)) = (up.process.first_token(), line.as_object_mut()) {
+            line.insert("first_token".to_owned(), token.into());
+        }
         return say(&line.to_string(), false);
     }
     say(
         &format!(
             "cluster {}: {} in this process, {} devices configured",
-            up.process.directory.cluster,
+            up.process.directory().cluster,
             names.join(", "),
-            up.process.directory.len()
+            up.process.directory().len()
         ),
         json,
     );
     say(&format!("console  http://{}/", up.control), json);
     say(&format!("metrics  http://{}/metrics", up.control), json);
     say(&format!("ask it   tandem --state {} status", up.state.display()), json);
+    if let Some(token) = up.process.first_token() {
+        say(
+            &format!(
+                "token    {token} (admin, good once within a day; the first thing to do with it: `tandem user add`)"
+            ),
+            json,
+        );
+    }
 }
 
 /// A line for people on the standard output; scripts read JSON only.

@@ -8,10 +8,13 @@
 //! | CallManager      | same state, 3 in 10 s | the node dies and begins a new life |
 //! | DeviceHost       | none: its sockets and devices are its state; each device is contained on its own | likewise |
 //! | GroupSupervisor  | fresh, 5 in 10 s      | likewise |
+//! | Configurator     | same state, 3 in 10 s | likewise |
 //!
 //! Group supervisors come and go with their groups while the node lives: the `Nursery` starts and stops them.
 
 use crate::call_manager::{self, CallManager, Introduce, Reconfigure};
+use crate::config::store::NodeStore;
+use crate::config::{self, Configurator, Effect, Seed};
 use crate::current::Current;
 use crate::device_host::{self, DeviceHost};
 use crate::directory::{Applied, Directory};
@@ -29,6 +32,7 @@ use std::time::Duration;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::link::Link;
 use tandem_cluster::{Cluster, ClusterError, Settings};
+use tandem_database::replication::Replication;
 use tandem_host::clock::Clock;
 use tandem_host::random::Random;
 use tandem_host::supervise::{Handle, Keep, Mailbox, Refused, Renew, Restarts, Tree, mailbox};
@@ -39,6 +43,9 @@ pub const MANAGER_MAILBOX: usize = 16_384;
 /// Messages that may wait for a device host.
 pub const HOST_MAILBOX: usize = 16_384;
 
+/// Messages that may wait for a configurator.
+pub const CONFIG_MAILBOX: usize = 4_096;
+
 /// The ends of a node's mailboxes that are kept by others. All of it may go to other threads.
 #[derive(Clone)]
 pub struct Handles {
@@ -48,6 +55,8 @@ pub struct Handles {
     pub host: Handle<DeviceHost>,
     /// One supervisor per group of the directory in force.
     pub groups: Arc<GroupHandles>,
+    /// What keeps the configuration; none without a database.
+    pub config: Option<Handle<Configurator>>,
 }
 
 impl Handles {
@@ -64,14 +73,16 @@ impl Handles {
 pub struct Mailboxes {
     manager: Mailbox<CallManager>,
     host: Mailbox<DeviceHost>,
+    config: Mailbox<Configurator>,
 }
 
 /// Makes a node's mailboxes before its arbiter exists, so that its link has somewhere to put events from the first moment.
 pub fn mailboxes(me: &NodeLife, clock: Clock) -> (Handles, Mailboxes) {
     let (manager, manager_mailbox) = mailbox(&me.node, "call_manager", MANAGER_MAILBOX, clock);
     let (host, host_mailbox) = mailbox(&me.node, "device_host", HOST_MAILBOX, clock);
-    let mailboxes = Mailboxes { manager: manager_mailbox, host: host_mailbox };
-    (Handles { manager, host, groups: Arc::default() }, mailboxes)
+    let (config, config_mailbox) = mailbox(&me.node, "configurator", CONFIG_MAILBOX, clock);
+    let mailboxes = Mailboxes { manager: manager_mailbox, host: host_mailbox, config: config_mailbox };
+    (Handles { manager, host, groups: Arc::default(), config: Some(config) }, mailboxes)
 }
 
 /// What the actors of one node have in common.
@@ -117,10 +128,24 @@ pub struct Parts {
     pub serving: Arc<AtomicBool>,
     /// Where the run-time tables are kept, and how often.
     pub tables: Option<(TableFile, Duration)>,
+    /// The configuration database; none without one: in the simulator.
+    pub config: Option<ConfigParts>,
     /// Told once when a child gave up: the node has to die.
     pub failed: Rc<dyn Fn(String)>,
     /// Told when peers have buried this life while it stood still: it ends, and a new one begins.
     pub over: Rc<dyn Fn(String)>,
+}
+
+/// The copy of the configuration database, for a node's life.
+pub struct ConfigParts {
+    /// The copy.
+    pub store: Arc<NodeStore>,
+    /// The replication machine over the copy as it stands.
+    pub machine: Replication,
+    /// What founds the database.
+    pub seed: Option<Seed>,
+    /// Told what changed.
+    pub effect: Rc<dyn Fn(Effect)>,
 }
 
 /// Starts the tree on the current arbiter.
@@ -141,6 +166,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         rows_wait,
         serving,
         tables,
+        config,
         failed,
         over,
     } = parts;
@@ -176,8 +202,17 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     for child in nursery.borrow_mut().settle(&shared.directory) {
         tree.add(child);
     }
+    let config = config.zip(handles.config.clone()).map(|(parts, own)| {
+        let ConfigParts { store, machine, seed, effect } = parts;
+        let (me, journal, manager) = (shared.me.clone(), Arc::clone(&shared.journal), handles.manager.clone());
+        let parts =
+            config::Parts { me, index, clock, journal, machine, store, seed, manager, own: own.clone(), effect };
+        let keep = Keep::new(mailboxes.config).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
+        tree.add(keep.start(once(move || Configurator::new(parts))));
+        own
+    });
     // The mailbox is empty: it cannot be full.
-    let _ = handles.manager.tell(Introduce { host: handles.host.clone() });
+    let _ = handles.manager.tell(Introduce { host: handles.host.clone(), config });
     Ok(tree)
 }
 
@@ -189,6 +224,8 @@ fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cl
         heartbeat: wish.heartbeat.0,
         suspect_after: wish.suspect_after.0,
         dead_after: wish.dead_after.0,
+        // A change that is handed on to the publisher is one signal.
+        signal_bytes_max: 262_144,
         // Nobody is gone before it is dead.
         join_grace: usual.join_grace.max(wish.dead_after.0),
         ..usual

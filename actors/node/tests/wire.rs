@@ -20,6 +20,8 @@
 mod calls;
 #[path = "wire/cluster.rs"]
 mod cluster;
+#[path = "wire/config.rs"]
+mod config;
 #[path = "wire/garbage.rs"]
 mod garbage;
 #[path = "wire/gate.rs"]
@@ -28,6 +30,8 @@ mod gate;
 mod groups;
 #[path = "wire/last_words.rs"]
 mod last_words;
+#[path = "wire/live.rs"]
+mod live;
 #[path = "wire/nonces.rs"]
 mod nonces;
 #[path = "wire/overload.rs"]

@@ -42,7 +42,8 @@ pub enum Effect {
 pub fn effect(before: Option<&Place<'_>>, after: Option<&Place<'_>>, at: &NodeName) -> Effect {
     let Some(after) = after else { return Effect::Unregistered };
     let Some(rank) = rank_of(after.members, at) else {
-        let known = before.is_some_and(|b| b.members == after.members && b.group == after.group && b.pool == after.pool);
+        let known =
+            before.is_some_and(|b| b.members == after.members && b.group == after.group && b.pool == after.pool);
         // A device that had to leave before still has to, and has been told.
         return if known { Effect::Nothing } else { Effect::Leaves };
     };

@@ -233,7 +233,7 @@ impl Station {
             Err(e) => return Err(e.to_string()),
         };
         let me = NodeLife { node: self.name.clone(), incarnation };
-        let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, clock);
+        let (handles, mailboxes) = tree::mailboxes(&me, clock);
         let manager = handles.manager.clone();
         let (to, frames) = (self.name.clone(), Arc::clone(&shared.frames));
         let sink = Box::new(move |event| {
@@ -262,6 +262,7 @@ impl Station {
             rows_wait: rows_wait.clone(),
             serving: Arc::new(AtomicBool::new(false)),
             tables: None,
+            config: None,
             failed: Rc::new({
                 let gave_up = Rc::clone(&gave_up);
                 move |why| *gave_up.borrow_mut() = Some(why)

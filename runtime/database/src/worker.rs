@@ -169,11 +169,16 @@ impl Worker {
     }
     /// Whether the disk works again; opens the file anew when it does not by itself.
     fn probe(&mut self) -> Result<Head, StoreError> {
-        if let Err(first) = self.store.probe() {
-            // Snapshots hold the old file.
-            self.snapshots.clear();
-            self.store.reopen().map_err(|_| first)?;
-            self.store.probe()?;
+        match self.store.probe() {
+            Ok(()) => {}
+            // A disk that was away or read-only may need the file opened anew.
+            Err(first @ (StoreError::Io(_) | StoreError::ReadOnly(_))) => {
+                // Snapshots hold the old file.
+                self.snapshots.clear();
+                self.store.reopen().map_err(|_| first)?;
+                self.store.probe()?;
+            }
+            Err(other) => return Err(other),
         }
         Ok(self.look())
     }

@@ -367,6 +367,9 @@ pub struct Written {
     pub impact: Impact,
     /// Entity tags of the rows that were written, in the order of the draft; none for those that were deleted.
     pub etags: Vec<Option<String>>,
+    /// The token that was made, told this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// One row before and after.

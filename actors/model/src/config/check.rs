@@ -36,6 +36,7 @@ impl Found {
             settings: tables.settings,
             warnings,
             revision,
+            source: None,
             pool_of_row: self.pool_of_row,
             group_of_pool: self.group_of_pool,
             publisher: self.publisher,

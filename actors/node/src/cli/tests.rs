@@ -44,6 +44,8 @@ fn node_status(name: &str, state: NodeState, registrations: u64) -> NodeStatus {
         state,
         incarnation: Incarnation(3),
         publisher: name == "CCM1",
+        config_revision: None,
+        config_lag: 0,
         registrations,
         addresses: vec![format!("udp:127.0.0.1:506{}", name.len())],
         seen_by: BTreeMap::from([(node_name("CCM2"), state), (node_name("CCM3"), NodeState::Down)]),

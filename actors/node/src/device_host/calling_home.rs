@@ -46,7 +46,9 @@ impl Handler<CallHome> for DeviceHost {
             let may = |since: &Time| may_call(called, whole(Self::seconds(*since)), whole(second));
             device.group == m.group
                 && (m.busy_too || !device.busy)
-                && m.ready.iter().any(|(pool, rank, since)| *pool == device.pool && here.is_none_or(|h| *rank < h) && may(since))
+                && m.ready
+                    .iter()
+                    .any(|(pool, rank, since)| *pool == device.pool && here.is_none_or(|h| *rank < h) && may(since))
         };
         let called = self.send_away(better, usize::try_from(m.most).unwrap_or(usize::MAX), second);
         let unused = m.most.saturating_sub(u32::try_from(called).unwrap_or(u32::MAX));

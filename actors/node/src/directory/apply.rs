@@ -6,7 +6,7 @@ use super::patch::{Patch, Patched};
 use super::{Directory, Mark};
 use crate::locator::DeviceIndex;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tandem_base::{DeviceKey, DevicePoolName, GroupName, NodeName};
 use tandem_model::admin::config::{ConfigTable, Impact};
@@ -48,11 +48,14 @@ impl Directory {
 
     fn work_in(&self, mark: Mark, changes: &[RowChange]) -> Result<(Self, Effects, Impact), NeedsRebuild> {
         let mut work = Work::new(self, mark);
-        // What is referred to comes before what refers.
-        for table in ConfigTable::ALL {
-            for change in changes.iter().filter(|c| c.table == table && c.before != c.after) {
-                work.take(change)?;
-            }
+        // A row that changed several times is what it is at the end. What is referred to comes before what refers.
+        let mut net: BTreeMap<(ConfigTable, &str), Net<'_>> = BTreeMap::new();
+        for RowChange { table, key, before, after } in changes {
+            let (before, after) = (before.as_ref(), after.as_ref());
+            net.entry((*table, key)).and_modify(|n| n.after = after).or_insert(Net { before, after });
+        }
+        for ((table, key), change) in net.into_iter().filter(|(_, n)| n.before != n.after) {
+            work.take(table, key, change)?;
         }
         Ok(work.finish())
     }
@@ -62,6 +65,13 @@ impl Directory {
         self.find_key(device_key_of(name)).filter(|d| self.name_text(*d) == name)
     }
 }
+
+/// What came of a row in the end.
+struct Net<'a> {
+    before: Option<&'a Fields>,
+    after: Option<&'a Fields>,
+}
+type Fields = serde_json::Map<String, Value>;
 
 /// A directory that is being changed.
 struct Work<'a> {
@@ -78,30 +88,30 @@ impl<'a> Work<'a> {
         Self { before, after, devices: BTreeSet::new(), restarts: Vec::new(), places: false }
     }
 
-    fn take(&mut self, change: &RowChange) -> Result<(), NeedsRebuild> {
-        let read = |fields| typed(change.table, &change.key, fields);
-        let after = change.after.as_ref().map(read).transpose();
-        let after = after.map_err(|problem| rebuild(format!("{change:?}: {}", problem.what)))?;
-        match (change.table, after) {
+    fn take(&mut self, table: ConfigTable, key: &str, change: Net<'_>) -> Result<(), NeedsRebuild> {
+        let after = change.after.map(|fields| typed(table, key, fields)).transpose();
+        let after = after.map_err(|problem| rebuild(format!("{table} {key}: {}", problem.what)))?;
+        match (table, after) {
             (ConfigTable::Cluster, _) => self.restarts.push(Restart::Cluster),
-            (ConfigTable::Node, Some(TypedRow::Node(node))) => self.put_node(change, &node)?,
-            (ConfigTable::Node, _) => self.drop_node(&change.key),
+            (ConfigTable::Node, Some(TypedRow::Node(node))) => self.put_node(&node, &change)?,
+            (ConfigTable::Node, _) => self.drop_node(key),
             (ConfigTable::Group, Some(TypedRow::Group(group))) => self.put_group(&group)?,
-            (ConfigTable::Group, _) => self.drop_group(&change.key),
+            (ConfigTable::Group, _) => self.drop_group(key),
             (ConfigTable::DevicePool, Some(TypedRow::Pool(pool))) => self.put_pool(&pool)?,
-            (ConfigTable::DevicePool, _) => self.drop_pool(&change.key),
+            (ConfigTable::DevicePool, _) => self.drop_pool(key),
             (ConfigTable::Device, Some(TypedRow::Device(device))) => self.put_device(&device)?,
-            (ConfigTable::Device, _) => self.drop_device(&change.key),
-            (ConfigTable::DeviceSeries, _) => return Err(rebuild(format!("{change:?}"))),
+            (ConfigTable::Device, _) => self.drop_device(key),
+            (ConfigTable::DeviceSeries, _) => return Err(rebuild(format!("the series of devices {key}"))),
             (ConfigTable::Setting, Some(TypedRow::Setting(key, value))) => self.set(&key, Some(value))?,
-            (ConfigTable::Setting, _) => self.set(&change.key, None)?,
+            (ConfigTable::Setting, _) => self.set(key, None)?,
             (ConfigTable::User | ConfigTable::Token, _) => {}
         }
         Ok(())
     }
 
-    fn put_node(&mut self, change: &RowChange, node: &config::Node) -> Result<(), NeedsRebuild> {
-        let number = self.after.interner.node(&node.name).ok_or_else(|| rebuild("there are too many names of nodes"))?;
+    fn put_node(&mut self, node: &config::Node, change: &Net<'_>) -> Result<(), NeedsRebuild> {
+        let number =
+            self.after.interner.node(&node.name).ok_or_else(|| rebuild("there are too many names of nodes"))?;
         let place = usize::from(number);
         let new = self.before.nodes_gone.get(place).copied().unwrap_or(true);
         // Another node of this process may have heard of others: all of them have their place.
@@ -116,8 +126,8 @@ impl<'a> Work<'a> {
         let gone = (0..names.len()).map(|at| !here(at) && gone.get(at).copied().unwrap_or(true)).collect();
         (self.after.addresses, self.after.nodes_gone, self.after.nodes) = (all, gone, names.into());
         // Where it meets its peers is not in the directory.
-        let link = |fields: &Option<serde_json::Map<String, Value>>| fields.as_ref().and_then(|f| f.get("link").cloned());
-        if !new && link(&change.before) != link(&change.after) {
+        let link = |fields: Option<&Fields>| fields.and_then(|f| f.get("link").cloned());
+        if !new && link(change.before) != link(change.after) {
             self.restarts.push(Restart::Moved(node.name.clone()));
         }
         Ok(())
@@ -132,12 +142,15 @@ impl<'a> Work<'a> {
     }
 
     fn put_group(&mut self, group: &config::Group) -> Result<(), NeedsRebuild> {
-        let number = self.after.interner.group(&group.name).ok_or_else(|| rebuild("there are too many names of groups"))?;
+        let number =
+            self.after.interner.group(&group.name).ok_or_else(|| rebuild("there are too many names of groups"))?;
         let made = self.after.group(group);
         if made.members.len() != group.members.len() {
             return Err(rebuild(format!("a member of {} is not known", group.name)));
         }
-        self.edit_groups(|groups| groups.get_mut(usize::from(number)).map(|held| *held = made));
+        if self.after.groups.get(usize::from(number)) != Some(&made) {
+            self.edit_groups(|groups| groups.get_mut(usize::from(number)).map(|held| *held = made));
+        }
         Ok(())
     }
     fn drop_group(&mut self, key: &str) {
@@ -154,11 +167,14 @@ impl<'a> Work<'a> {
     }
 
     fn put_pool(&mut self, pool: &config::DevicePool) -> Result<(), NeedsRebuild> {
-        let number = self.after.interner.pool(&pool.name).ok_or_else(|| rebuild("there are too many names of pools"))?;
+        let number =
+            self.after.interner.pool(&pool.name).ok_or_else(|| rebuild("there are too many names of pools"))?;
         let group = self.after.group_index(&pool.group);
         let group = group.ok_or_else(|| rebuild(format!("the group of pool {} is not known", pool.name)))?;
         let made = pool_in(pool, group);
-        self.edit_pools(|pools| pools.get_mut(usize::from(number)).map(|held| *held = made));
+        if self.after.pools.get(usize::from(number)) != Some(&made) {
+            self.edit_pools(|pools| pools.get_mut(usize::from(number)).map(|held| *held = made));
+        }
         Ok(())
     }
     fn drop_pool(&mut self, key: &str) {
@@ -182,8 +198,11 @@ impl<'a> Work<'a> {
         let index = known.ok_or_else(|| rebuild("there are too many names of devices"))?;
         let spec = device.spec(pool);
         let stored = self.kept(stored(&spec, &self.after.realm));
-        let now = Patched::new(&entry(&spec, pool, stored));
-        self.replace(index, Some(now));
+        let now = entry(&spec, pool, stored);
+        // A change of what is for people only, and a file that founds a database, change nothing here.
+        if self.after.entry(index).is_none_or(|held| !held.equals(&now)) {
+            self.replace(index, Some(Patched::new(&now)));
+        }
         Ok(())
     }
     /// Hashes of algorithms that are not offered are not kept.
@@ -248,8 +267,7 @@ impl<'a> Work<'a> {
         let Self { before, after, devices, mut restarts, places } = self;
         // A device that came and went, or moved and returned, has not moved.
         let moved = devices.into_iter().filter(|d| before.pool_of(*d) != after.pool_of(*d));
-        let effects =
-            Effects { devices: moved.collect(), places: places && before.places_differ(&after) };
+        let effects = Effects { devices: moved.collect(), places: places && before.places_differ(&after) };
         for why in before.restarts_until(&after) {
             if !restarts.contains(&why) {
                 restarts.push(why);

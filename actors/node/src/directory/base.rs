@@ -101,10 +101,14 @@ impl BaseBuilder {
             *record = Record { name, user, lines_start, lines, kind: entry.kind, pool: entry.pool };
         }
         // Every device has the hashes that the cluster offers (the configuration is checked), so plain lists will do.
-        if self.kept.md5 && let Some(Ha1::Md5(hash)) = entry.stored.md5 {
+        if self.kept.md5
+            && let Some(Ha1::Md5(hash)) = entry.stored.md5
+        {
             put(&mut self.base.md5, place, hash);
         }
-        if self.kept.sha256 && let Some(Ha1::Sha256(hash)) = entry.stored.sha256 {
+        if self.kept.sha256
+            && let Some(Ha1::Sha256(hash)) = entry.stored.sha256
+        {
             put(&mut self.base.sha256, place, hash);
         }
     }

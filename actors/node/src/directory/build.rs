@@ -74,7 +74,7 @@ impl Directory {
         };
         made.add_nodes(config, previous);
         made.add_groups(config);
-        made.add_devices(config, count);
+        made.add_devices(config, previous, count);
         made
     }
 
@@ -113,14 +113,15 @@ impl Directory {
         Group { name: group.name.clone(), members, failback: group.failback, gone: false }
     }
 
-    fn add_devices(&mut self, config: &Config, count: usize) {
+    fn add_devices(&mut self, config: &Config, previous: Option<&Self>, count: usize) {
         // The configuration counts its pools in its own order.
         let numbers: Vec<Option<u16>> = config.pools.iter().map(|p| self.pool_index(&p.name)).collect();
         let mut base = BaseBuilder::new(count, kept(&self.settings));
         self.interner.reserve(count.saturating_sub(self.interner.devices()));
         for spec in config.devices() {
             let pool = numbers.get(usize::from(spec.pool)).copied().flatten();
-            let number = self.interner.device(device_key_of(&spec.name));
+            let known = previous.and_then(|p| p.device_named(&spec.name));
+            let number = known.or_else(|| self.interner.device(device_key_of(&spec.name)));
             let Some((pool, index)) = pool.zip(number) else {
                 self.names_left_out = true;
                 continue;

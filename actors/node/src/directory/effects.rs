@@ -46,6 +46,18 @@ impl Directory {
         Applied { directory: Arc::new(directory), effects: Arc::new(effects), impact }
     }
 
+    /// What a whole configuration would do. Nothing is kept of it.
+    pub fn foresee_rebuilt(&self, config: &Config) -> Impact {
+        let trial = Self { interner: Arc::new(self.interner.trial()), ..self.clone() };
+        trial.rebuilt(self.mark, config).impact
+    }
+    /// What has to be looked at by whoever has this one and gets another, however many changes are between them.
+    pub fn until(&self, directory: &Arc<Self>) -> Applied {
+        let effects = self.effects_until(directory);
+        let impact = self.impact_until(directory, &effects, &[]);
+        Applied { directory: Arc::clone(directory), effects: Arc::new(effects), impact }
+    }
+
     /// What differs, found by a walk over both.
     fn effects_until(&self, after: &Self) -> Effects {
         let all = (0..self.bound().max(after.bound())).map(DeviceIndex);
@@ -112,9 +124,8 @@ impl Directory {
         for (pool, _) in pools {
             let others = looked_at.get(&pool).copied().unwrap_or(0);
             let count = u64::from(after.devices_of_pool(pool).saturating_sub(others));
-            let untouched = |d: &DeviceIndex| {
-                after.pool_of(*d) == Some(pool) && effects.devices.binary_search(d).is_err()
-            };
+            let untouched =
+                |d: &DeviceIndex| after.pool_of(*d) == Some(pool) && effects.devices.binary_search(d).is_err();
             // Looked for only as far as they are taken.
             let names = after.devices().filter(untouched).map(|d| after.name_text(d).to_owned());
             self.add_effect(after, pool, Some(pool), count, names, &mut tally);
@@ -132,7 +143,8 @@ impl Directory {
         names: impl Iterator<Item = String>,
         tally: &mut Tally,
     ) {
-        let members = |d: &Self, pool: u16| d.pools.get(usize::from(pool)).map(|p| d.members(p.group)).unwrap_or_default();
+        let members =
+            |d: &Self, pool: u16| d.pools.get(usize::from(pool)).map(|p| d.members(p.group)).unwrap_or_default();
         let members_before = members(self, before);
         let members_now = now.map(|pool| members(after, pool)).unwrap_or_default();
         let place_before = self.place(before, &members_before);

@@ -142,7 +142,8 @@ mod tests {
     fn a_name_has_one_number_for_ever() {
         let interner = Interner::default();
         interner.reserve(10);
-        let numbers: Vec<_> = (0..5_000).map(|n| interner.device(device_key_of(&format!("SEP{n}"))).unwrap().0).collect();
+        let numbers: Vec<_> =
+            (0..5_000).map(|n| interner.device(device_key_of(&format!("SEP{n}"))).unwrap().0).collect();
         assert_eq!(numbers, (0..5_000).collect::<Vec<_>>());
         assert_eq!(interner.device(device_key_of("SEP77")), Some(DeviceIndex(77)));
         let pool = |n: &str| interner.pool(&DevicePoolName::new(n).unwrap());

@@ -72,6 +72,13 @@ struct Entry<'a> {
     stored: Stored,
 }
 
+impl Entry<'_> {
+    fn equals(&self, other: &Entry<'_>) -> bool {
+        let same = (self.name, self.user, self.kind, self.pool) == (other.name, other.user, other.kind, other.pool);
+        same && self.stored == other.stored && self.lines.clone().eq(other.lines.clone())
+    }
+}
+
 /// The numbers of a device, wherever they stand.
 #[derive(Clone)]
 enum Lines<'a> {

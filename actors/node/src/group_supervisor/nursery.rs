@@ -16,7 +16,7 @@ use tandem_host::clock::Clock;
 use tandem_host::supervise::{Child, Handle, Keep, mailbox};
 
 /// Messages that may wait for a group supervisor.
-pub const GROUP_MAILBOX: usize = 256;
+const GROUP_MAILBOX: usize = 256;
 
 /// The supervisors of a node by the numbers of their groups.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use super::frame::{Chunk, Follow};
 use super::machine::Replication;
 use super::settings::{ACK_BYTES, READY_BYTES};
 use super::work::{EpochBase, LogPart, LogPosition, Work};
-use super::{frame::Frame, api::Role};
+use super::{api::Role, frame::Frame};
 use crate::change::{CHANGE_BYTES_MAX, Change, Epoch, Head};
 use crate::error::{DatabaseError, Refused, StoreError};
 use std::time::Duration;
@@ -118,14 +118,7 @@ impl Replication {
         }
         self.role(now) != Role::Publisher && self.source(now).as_ref() == Some(from)
     }
-    pub(super) fn part(
-        &mut self,
-        now: Time,
-        from: &NodeName,
-        epoch: &Epoch,
-        part: LogPart,
-        history: Vec<EpochBase>,
-    ) {
+    pub(super) fn part(&mut self, now: Time, from: &NodeName, epoch: &Epoch, part: LogPart, history: Vec<EpochBase>) {
         if !self.follows(now, from, epoch) || self.following.fetch.is_some() || self.failing.is_some() {
             return;
         }
@@ -183,9 +176,9 @@ impl Replication {
         if !changes.is_empty() {
             self.say(Output::Changed(changes));
         }
-        let store = match &stopped {
-            Some(Refused::Store(error)) => Err(error.clone()),
-            _ => Ok(()),
+        let failed = match &stopped {
+            Some(Refused::Store(error)) => Some(error.clone()),
+            _ => None,
         };
         if stopped.is_some() || self.following.next < after(&self.head) {
             self.following.restart(&self.head);
@@ -193,7 +186,10 @@ impl Replication {
         if let Some(refused) = stopped {
             self.stopped(now, &refused);
         }
-        self.store_says(now, store);
+        match failed {
+            Some(error) => self.store_says(now, Err(error)),
+            None => self.store_worked(now),
+        }
         self.following.unacked = 0;
         self.acknowledge(now);
     }
@@ -275,7 +271,7 @@ impl Replication {
                 self.following.restart(&self.head);
                 let revision = self.head.revision;
                 self.say(Output::Replaced { revision, unsent });
-                self.store_says(now, Ok(()));
+                self.store_worked(now);
             }
             Err(refused) => {
                 if fetched {

@@ -32,6 +32,8 @@ pub(super) struct Exchange {
     after: Option<UserCursor>,
     /// Since when the digests differ.
     differs_since: Option<Time>,
+    /// The store is reading an answer for it: one at a time.
+    answering: bool,
 }
 
 impl Replication {
@@ -50,12 +52,7 @@ impl Replication {
         self.users.writing = true;
         self.work(Work::SetUser { settings });
     }
-    pub(super) fn user_set(
-        &mut self,
-        now: Time,
-        results: Vec<(u64, Result<UserSetting, Refused>)>,
-        digest: Digest,
-    ) {
+    pub(super) fn user_set(&mut self, now: Time, results: Vec<(u64, Result<UserSetting, Refused>)>, digest: Digest) {
         self.users.writing = false;
         self.head.settings = digest;
         let (mut written, mut failed) = (Vec::new(), None);
@@ -122,7 +119,7 @@ impl Replication {
         let ours = self.head.settings;
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.said.as_ref().is_none_or(|s| s.users == ours) {
-            peer.exchange = Exchange::default();
+            peer.exchange = Exchange { answering: peer.exchange.answering, ..Exchange::default() };
             return;
         }
         let since = *peer.exchange.differs_since.get_or_insert(now);
@@ -144,12 +141,21 @@ impl Replication {
             Err(error) => self.store_says(now, Err(error)),
         }
     }
+    pub(super) fn user_asked(&mut self, from: &NodeName, theirs: Vec<Digest>, after: Option<UserCursor>) {
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        if !std::mem::replace(&mut peer.exchange.answering, true) {
+            self.work(Work::ReadUser { peer: from.clone(), theirs, after });
+        }
+    }
     pub(super) fn user_read(
         &mut self,
         now: Time,
         name: &NodeName,
         result: Result<(Vec<UserSetting>, Option<UserCursor>), DatabaseOrStore>,
     ) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.exchange.answering = false;
+        }
         match result {
             Ok((settings, next)) => self.send(name, false, &Frame::Users { settings, answer: true, next }),
             Err(DatabaseOrStore::Database(why)) => self.misfit(now, name, why),

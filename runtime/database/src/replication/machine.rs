@@ -19,6 +19,8 @@ use tandem_base::{Machine, NodeName, Time};
 
 /// Between two words about frames of one peer that cannot be read.
 const MISFIT_EVERY: Duration = Duration::from_secs(10);
+/// Longest time until a failing store is tried again.
+const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often the log is trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -46,6 +48,8 @@ pub struct Replication {
     /// The publisher of the known epoch has lost changes (a disk that was lost or rolled back) and fetches them: its next commit begins an epoch.
     pub(super) renew: bool,
     pub(super) failing: Option<(StoreError, Time)>,
+    /// How long until a failing store is tried again; longer each time, until it has done real work.
+    store_wait: Duration,
     serial: u64,
     began: Time,
     publisher_away_since: Option<Time>,
@@ -68,6 +72,7 @@ impl Replication {
             users: UserWrites::default(),
             renew: false,
             failing: None,
+            store_wait: Duration::ZERO,
             serial: 0,
             began: now,
             publisher_away_since: Some(now),
@@ -231,7 +236,7 @@ impl Replication {
             Frame::Chunk(chunk) => self.chunk(now, from, chunk),
             Frame::ChunkAck { ticket, next } => self.chunk_ack(now, from, ticket, next),
             Frame::Users { settings, answer, next } => self.users_arrived(now, from, settings, answer, next),
-            Frame::UserAsk { parts, after } => self.work(Work::ReadUser { peer: from.clone(), theirs: parts, after }),
+            Frame::UserAsk { parts, after } => self.user_asked(from, parts, after),
         }
     }
     fn peer_status(&mut self, now: Time, from: &NodeName, status: StatusFrame) {
@@ -297,6 +302,11 @@ impl Replication {
         self.following.lost(name, &self.head);
     }
 
+    /// The store has done real work.
+    pub(super) fn store_worked(&mut self, now: Time) {
+        self.store_wait = Duration::ZERO;
+        self.store_says(now, Ok(()));
+    }
     /// The store failed, or works again.
     pub(super) fn store_says(&mut self, now: Time, result: Result<(), StoreError>) {
         match (result, &self.failing) {
@@ -309,7 +319,8 @@ impl Replication {
             (Ok(()), None) => {}
             (Err(error), known) => {
                 let news = known.as_ref().is_none_or(|(old, _)| *old != error);
-                self.failing = Some((error.clone(), now + self.settings.store_retry));
+                self.store_wait = (self.store_wait * 2).clamp(self.settings.store_retry, STORE_WAIT_MAX);
+                self.failing = Some((error.clone(), now + self.store_wait));
                 if news {
                     self.say(Output::StoreFailing(error));
                 }
@@ -372,7 +383,7 @@ impl Machine for Replication {
             self.next_trim = now + TRIM_EVERY;
             self.work(Work::Trim);
         }
-        let retry = self.settings.store_retry;
+        let retry = self.store_wait;
         if let Some((_, at)) = self.failing.as_mut().filter(|(_, at)| now >= *at) {
             *at = now + retry;
             self.work(Work::Look);

@@ -90,7 +90,10 @@ impl Replication {
             Err(Refused::Store(error)) => Some(error.clone()),
             _ => None,
         });
-        self.store_says(now, failed.map_or(Ok(()), Err));
+        match failed {
+            Some(error) => self.store_says(now, Err(error)),
+            None => self.store_worked(now),
+        }
         for (token, result) in results {
             self.say(Output::Written { token, result });
         }
@@ -116,7 +119,11 @@ impl Replication {
             Some(_) if self.writes.promoting => Err(Refused::Busy),
             Some(epoch) => match self.ahead() {
                 Some((peer, theirs)) if !force => Err(Refused::Behind { peer, theirs, ours: self.head.revision }),
-                _ => Ok(Ok(Epoch { number: epoch.number.saturating_add(1), started: at, publisher: self.settings.me.clone() })),
+                _ => Ok(Ok(Epoch {
+                    number: epoch.number.saturating_add(1),
+                    started: at,
+                    publisher: self.settings.me.clone(),
+                })),
             },
         };
         match result {

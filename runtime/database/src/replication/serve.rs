@@ -65,7 +65,8 @@ impl Replication {
     /// The publisher serves everybody; another node only who has less than it.
     fn may_serve(&self, now: Time, name: &NodeName) -> bool {
         let said = self.peers.get(name).and_then(|p| p.said.as_ref());
-        let less = said.is_some_and(|s| (&s.committed_under, s.revision) < (&self.head.committed_under, self.head.revision));
+        let less =
+            said.is_some_and(|s| (&s.committed_under, s.revision) < (&self.head.committed_under, self.head.revision));
         less || self.role(now) == Role::Publisher
     }
     /// A follower says what it has and wants.
@@ -126,7 +127,8 @@ impl Replication {
         let Some(peer) = self.peers.get_mut(name) else { return };
         let (Some(said), Some(log)) = (&peer.said, &mut peer.serving.log) else { return };
         let on_their_way: usize = log.in_flight.iter().map(|(_, bytes)| bytes).sum();
-        let same = said.revision == head && said.digest == self.head.digest
+        let same = said.revision == head
+            && said.digest == self.head.digest
             && said.committed_under == self.head.committed_under;
         // A follower that is level and equal, or whose rest is on its way, wants nothing.
         let nothing = if log.at.revision > head { same || said.revision < head } else { on_their_way >= WINDOW_BYTES };
@@ -139,13 +141,7 @@ impl Replication {
         let bytes = WINDOW_BYTES.saturating_sub(on_their_way);
         self.work(Work::ReadLog { peer: name.clone(), ticket, after, from, bytes });
     }
-    pub(super) fn log_read(
-        &mut self,
-        now: Time,
-        name: &NodeName,
-        ticket: u64,
-        result: Result<LogRead, StoreError>,
-    ) {
+    pub(super) fn log_read(&mut self, now: Time, name: &NodeName, ticket: u64, result: Result<LogRead, StoreError>) {
         let retry_at = now + self.settings.retry;
         let Some(epoch) = self.head.epoch.clone() else { return };
         let Some(log) = self.peers.get_mut(name).and_then(|p| p.serving.log.as_mut()) else { return };
@@ -259,7 +255,9 @@ impl Replication {
     }
     fn send_chunk(&mut self, name: &NodeName, n: usize) {
         let Some(transfer) = self.peers.get(name).and_then(|p| p.serving.snapshot.as_ref()) else { return };
-        let (Some((head, epoch, history)), Some((items, last))) = (&transfer.of, transfer.chunks.get(n)) else { return };
+        let (Some((head, epoch, history)), Some((items, last))) = (&transfer.of, transfer.chunks.get(n)) else {
+            return;
+        };
         let chunk = Chunk {
             ticket: transfer.ticket,
             index: transfer.first.saturating_add(u64::try_from(n).unwrap_or(0)),

@@ -33,14 +33,16 @@ impl Store {
     pub fn check(&mut self, draft: &Draft) -> Result<Change, Refused> {
         let this = &self.reader;
         let mut head = this.head()?;
-        let epoch = head.epoch.clone().unwrap_or_else(|| Epoch {
-            number: 0,
-            started: draft.at,
-            publisher: tandem_base::NodeName::new("nobody").unwrap_or_else(|_| unreachable!("a plain name")),
-        });
+        let nobody = || tandem_base::NodeName::new("nobody").map_err(|e| StoreError::Sql(e.to_string()));
+        let epoch = match head.epoch.clone() {
+            Some(epoch) => epoch,
+            None => Epoch { number: 0, started: draft.at, publisher: nobody()? },
+        };
         this.batch("BEGIN IMMEDIATE")?;
         let result = this.commit_one(&epoch, draft, &mut head);
-        this.batch("ROLLBACK")?;
+        if !this.db.is_autocommit() {
+            this.batch("ROLLBACK")?;
+        }
         result?
     }
     /// Applies changes of the log in order, all with one fsync, as far as they fit. `history` says where each epoch began.

@@ -19,7 +19,9 @@ fn scribble(net: &mut Net) {
     let text = net.dice(1_000_000).to_string();
     let row = device("DP1").with("description", text.as_str()).with("lines", vec![text]);
     let ops = match net.dice(12) {
-        0 => (0..300).map(|n| DraftOp::put(Table::Device, format!("BULK{n}"), row.clone().with("password", "x".repeat(400)))).collect(),
+        0 => (0..300)
+            .map(|n| DraftOp::put(Table::Device, format!("BULK{n}"), row.clone().with("password", "x".repeat(400))))
+            .collect(),
         1 => vec![DraftOp::delete(Table::Device, name)],
         2 => vec![DraftOp::put(Table::Device, name, device("DP9"))],
         _ => vec![DraftOp::put(Table::Device, name, row)],
@@ -47,7 +49,12 @@ fn misfortune(net: &mut Net) {
             let role = node.machine.role(net.now);
             let epoch = node.worker.head().epoch.clone();
             let mine = node.worker.store().epochs().unwrap().iter().any(|e| e.epoch.publisher == one);
-            if role == crate::replication::Role::Subscriber && !mine && node.worker.store().unsent().unwrap().is_empty() && epoch.is_some_and(|e| e.publisher != one) && only_copies(net, &one) {
+            if role == crate::replication::Role::Subscriber
+                && !mine
+                && node.worker.store().unsent().unwrap().is_empty()
+                && epoch.is_some_and(|e| e.publisher != one)
+                && only_copies(net, &one)
+            {
                 net.crash(&one);
                 net.lose_disk(&one);
             }
@@ -58,7 +65,8 @@ fn misfortune(net: &mut Net) {
 /// Whether every user setting of this node is at another one, too: else the only copy would go with its disk.
 fn only_copies(net: &Net, name: &NodeName) -> bool {
     let mine = &net.nodes[name].users;
-    mine.iter().all(|(k, s)| net.nodes.iter().any(|(n, o)| n != name && o.users.get(k).is_some_and(|t| t == s || t.beats(s))))
+    mine.iter()
+        .all(|(k, s)| net.nodes.iter().any(|(n, o)| n != name && o.users.get(k).is_some_and(|t| t == s || t.beats(s))))
 }
 
 fn storm(seed: u64, steps: u32) -> Net {
@@ -120,10 +128,14 @@ fn judge(net: &mut Net, seed: u64) {
     assert!(rows.windows(2).all(|w| w[0] == w[1]), "seed {seed}: all rows are equal");
     assert!(logged.values().all(|n| *n == 1), "seed {seed}: no change is there twice: {logged:?}");
     let oldest = net.nodes[&publisher].worker.head().oldest;
-    for (token, info) in net.written.iter().filter_map(|(t, r)| Some((t, r.as_ref().ok()?))).filter(|(_, i)| i.ops > 0) {
+    for (token, info) in net.written.iter().filter_map(|(t, r)| Some((t, r.as_ref().ok()?))).filter(|(_, i)| i.ops > 0)
+    {
         let found = logged.contains_key(&token.to_string()) || aside.contains_key(&token.to_string());
         // The log was trimmed on purpose; what is older than it cannot be asked for.
-        assert!(found || info.revision < oldest, "seed {seed}: acknowledged change {info:?} is lost, the log begins at {oldest}");
+        assert!(
+            found || info.revision < oldest,
+            "seed {seed}: acknowledged change {info:?} is lost, the log begins at {oldest}"
+        );
     }
     // The newest acknowledged user setting of each device is what everybody has.
     let mut newest = BTreeMap::new();
@@ -155,7 +167,9 @@ fn after_any_storm_all_copies_are_equal_and_nothing_acknowledged_is_lost() {
         replaced += net.nodes.values().map(|n| n.replaced).sum::<u32>();
         aside += net.nodes.values_mut().map(|n| n.worker.store().unsent().unwrap().len()).sum::<usize>();
     }
-    println!("{count} storms: {acknowledged} changes acknowledged, {promoted} promotions, {replaced} snapshots since the last starts, {aside} changes set aside");
+    println!(
+        "{count} storms: {acknowledged} changes acknowledged, {promoted} promotions, {replaced} snapshots since the last starts, {aside} changes set aside"
+    );
     assert!(acknowledged > 10 * count as usize && promoted > 0 && replaced > 0, "the storms do what they should");
 }
 

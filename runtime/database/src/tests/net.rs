@@ -82,7 +82,9 @@ impl Net {
         UnixMillis(self.now.as_millis())
     }
     fn connected(&self, a: &NodeName, b: &NodeName) -> bool {
-        self.nodes.contains_key(a) && self.nodes.contains_key(b) && !self.cut.iter().any(|(x, y)| (x, y) == (a, b) || (x, y) == (b, a))
+        self.nodes.contains_key(a)
+            && self.nodes.contains_key(b)
+            && !self.cut.iter().any(|(x, y)| (x, y) == (a, b) || (x, y) == (b, a))
     }
     pub(super) fn start(&mut self, name: &NodeName) {
         let bounds = crate::StoreSettings { log_changes: self.log_changes, ..store_settings() };
@@ -97,10 +99,7 @@ impl Net {
         let mut users = BTreeMap::new();
         let mut machine = Replication::new(settings, head, self.now);
         let mut worker = worker;
-        worker
-            .store()
-            .each_user_setting(|s| drop(users.insert((s.device.clone(), s.field.to_string()), s)))
-            .unwrap();
+        worker.store().each_user_setting(|s| drop(users.insert((s.device.clone(), s.field.to_string()), s))).unwrap();
         machine.tick(self.now);
         let work = VecDeque::new();
         let node = Node { machine, worker, work, seen, replaced: 0, unsent: 0, users, failing: None };
@@ -143,7 +142,11 @@ impl Net {
             log.extend(tail);
         }
         std::fs::write(&path, file).unwrap();
-        if log.is_empty() { drop(std::fs::remove_file(&wal)) } else { std::fs::write(&wal, log).unwrap() }
+        if log.is_empty() {
+            drop(std::fs::remove_file(&wal))
+        } else {
+            std::fs::write(&wal, log).unwrap()
+        }
         drop(std::fs::remove_file(format!("{}-shm", path.display())));
         path.exists()
     }
@@ -262,7 +265,7 @@ impl Net {
     }
     /// One millisecond of virtual time.
     fn step(&mut self) {
-        self.now = self.now + MS;
+        self.now += MS;
         let now = self.now;
         let (due, rest) = std::mem::take(&mut self.frames).into_iter().partition(|(at, ..)| *at <= now);
         self.frames = rest;
@@ -314,7 +317,10 @@ impl Net {
         self.nodes.len() == self.names.len() && first.is_some() && all.all(|other| Some(&other) == first.as_ref())
     }
     pub(super) fn report(&self) -> String {
-        let lines = self.nodes.iter().map(|(name, n)| format!("{name}: {:?} {:#?}\n", n.worker.head(), n.machine.status(self.now)));
+        let lines = self
+            .nodes
+            .iter()
+            .map(|(name, n)| format!("{name}: {:?} {:#?}\n", n.worker.head(), n.machine.status(self.now)));
         lines.collect()
     }
 }

@@ -221,7 +221,11 @@ fn a_publisher_that_lost_its_disk_fetches_the_database_before_it_writes() {
     let token = put(&mut net, "A", "SEP2");
     net.run_until("A writes", SEC, |n| n.written.contains_key(&token) && has(n, "B", "SEP2"));
     let info = net.written[&token].as_ref().unwrap();
-    assert_eq!((info.revision, info.epoch.number), (3, 2), "a new epoch: what it had sent may be more than anybody has");
+    assert_eq!(
+        (info.revision, info.epoch.number),
+        (3, 2),
+        "a new epoch: what it had sent may be more than anybody has"
+    );
 }
 
 #[test]
@@ -255,4 +259,61 @@ fn many_user_settings_reach_a_node_that_was_away() {
     net.start(&node("C"));
     net.run_until("C has them", 20 * SEC, Net::all_equal);
     assert_eq!(net.nodes[&node("C")].users.len(), 1_500);
+}
+
+/// Lets a node's store have no more pages than it has, or as many as it likes.
+fn fill_disk(net: &mut Net, at: &str, full: bool) {
+    let store = net.nodes.get_mut(&node(at)).unwrap().worker.store();
+    store.bound_pages(if full { Some(0) } else { None });
+}
+fn large() -> crate::Draft {
+    let row = || device("DP1").with("description", "x".repeat(900));
+    draft((0..500).map(|n| DraftOp::put(Table::Device, format!("SEP{n}"), row())).collect())
+}
+
+#[test]
+fn a_subscriber_with_a_full_disk_says_so_serves_on_and_catches_up() {
+    let mut net = started();
+    fill_disk(&mut net, "C", true);
+    let token = net.write(&node("A"), large());
+    net.run_until("B has it", 20 * SEC, |n| has(n, "B", "SEP499"));
+    assert!(net.written[&token].is_ok());
+    net.run(10 * SEC);
+    assert!(matches!(net.nodes[&node("C")].failing, Some(crate::StoreError::DiskFull(_))));
+    assert!(net.nodes[&node("C")].machine.status(net.now).failing.is_some());
+    assert!(!has(&net, "C", "SEP499") && net.nodes[&node("C")].worker.reader().exists(Table::Group, "G1").unwrap());
+    let token = net.set_user(&node("C"), &"S".repeat(100), &"1".repeat(900));
+    net.run(50 * MS);
+    let small = net.user_set.get(&token).cloned();
+    assert!(small.is_some(), "it is answered, whatever the answer");
+    fill_disk(&mut net, "C", false);
+    net.run_until("C has caught up", 60 * SEC, Net::all_equal);
+    assert_eq!(net.nodes[&node("C")].failing, None);
+}
+
+#[test]
+fn a_publisher_with_a_full_disk_refuses_with_the_reason_and_goes_on_when_there_is_room() {
+    let mut net = started();
+    fill_disk(&mut net, "A", true);
+    let token = net.write(&node("A"), large());
+    net.run(2 * SEC);
+    let refused = net.written[&token].clone().unwrap_err();
+    assert!(matches!(refused, Refused::Store(crate::StoreError::DiskFull(_))), "{refused}");
+    assert!(has(&net, "A", "SEP0") == has(&net, "B", "SEP0") && !has(&net, "A", "SEP0"), "nothing of it is anywhere");
+    fill_disk(&mut net, "A", false);
+    let token = net.write(&node("A"), large());
+    net.run_until("it is everywhere", 60 * SEC, |n| n.all_equal() && has(n, "C", "SEP499"));
+    assert!(net.written[&token].is_ok());
+    net.run(60 * SEC);
+    assert_eq!(net.nodes[&node("A")].failing, None);
+}
+
+#[test]
+fn a_store_that_may_only_be_read_is_opened_anew_when_it_may_be_written() {
+    let mut net = started();
+    net.nodes.get_mut(&node("C")).unwrap().worker.store().forbid_writing();
+    put(&mut net, "A", "SEP1");
+    net.run_until("C fails", SEC, |n| matches!(n.nodes[&node("C")].failing, Some(crate::StoreError::ReadOnly(_))));
+    net.run_until("C has it", 60 * SEC, Net::all_equal);
+    assert_eq!(net.nodes[&node("C")].failing, None);
 }
