@@ -8,20 +8,24 @@ mod carrying;
 mod copies;
 mod membership;
 pub mod queries;
+mod reconfigure;
 pub(crate) mod saving;
 mod sharing;
 
 pub use carrying::{AnswerPeer, AskPeer, Carry};
 pub use queries::Where;
+pub use reconfigure::Reconfigure;
+use reconfigure::{Transition, Unsent};
 use saving::Saving;
 pub use saving::{IsSaved, SaveLast};
 pub use sharing::Share;
 
 use crate::config::Configurator;
 use crate::counts::Counts;
+use crate::current::Current;
 use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
 use crate::directory::Directory;
-use crate::group_supervisor::GroupSupervisor;
+use crate::group_supervisor::Nursery;
 use crate::journal::{Fact, Journal};
 use crate::locator::Locator;
 use crate::observe::ManagerMetrics;
@@ -29,6 +33,7 @@ use crate::registration::Entry;
 use crate::tables::TableFile;
 use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,6 +53,8 @@ const ORPHANS_PER_TICK: usize = 2_048;
 pub struct Parts {
     /// What it has in common with the other actors of its node.
     pub shared: Shared,
+    /// The directory in force at the node: it sets a new one.
+    pub current: Arc<Current>,
     /// The way to the peers.
     pub link: Box<dyn Link>,
     /// The cluster machine.
@@ -56,6 +63,8 @@ pub struct Parts {
     pub serving: Arc<AtomicBool>,
     /// Where the run-time tables are kept, and how often.
     pub tables: Option<(TableFile, Duration)>,
+    /// The supervisors of its groups.
+    pub groups: Rc<RefCell<Nursery>>,
     /// Told when the node's life is over although none of its actors failed.
     pub over: Rc<dyn Fn(String)>,
 }
@@ -84,7 +93,12 @@ pub struct CallManager {
     pub(crate) serving: Arc<AtomicBool>,
     pub(crate) over: Rc<dyn Fn(String)>,
     pub(crate) host: Option<Handle<DeviceHost>>,
-    pub(crate) groups: Vec<Handle<GroupSupervisor>>,
+    pub(crate) groups: Rc<RefCell<Nursery>>,
+    pub(crate) current: Arc<Current>,
+    /// A change of the configuration whose devices have not all been looked at.
+    pub(crate) transition: Option<Transition>,
+    /// Changes that the device host has not been told of yet.
+    pub(crate) unsent: Unsent,
     /// What keeps the configuration; none in the simulator.
     pub(crate) config: Option<Handle<Configurator>>,
     /// Who waits for a peer's answer, by token.
@@ -106,7 +120,7 @@ impl Supervised for CallManager {}
 impl CallManager {
     /// A node's life begins. It serves nobody before its copies are complete.
     pub fn new(parts: Parts) -> Self {
-        let Parts { shared, link, cluster, serving, tables, over } = parts;
+        let Parts { shared, current, link, cluster, serving, tables, groups, over } = parts;
         let Shared { me, index, directory, locator, journal, clock } = shared;
         let metrics = ManagerMetrics::new(&me.node, &directory);
         let saving = tables.map(|(file, every)| Saving::new(file, every, clock.now()));
@@ -130,7 +144,10 @@ impl CallManager {
             serving,
             over,
             host: None,
-            groups: Vec::new(),
+            groups,
+            current,
+            transition: None,
+            unsent: Unsent::default(),
             config: None,
             asked: BTreeMap::new(),
             untold: BTreeSet::new(),
@@ -204,8 +221,6 @@ impl CallManager {
 pub struct Introduce {
     /// The device host.
     pub host: Handle<DeviceHost>,
-    /// One supervisor per group, in the order of the directory.
-    pub groups: Vec<Handle<GroupSupervisor>>,
     /// What keeps the configuration; none in the simulator.
     pub config: Option<Handle<Configurator>>,
 }
@@ -216,7 +231,6 @@ impl Handler<Introduce> for CallManager {
     type Result = ();
     fn handle(&mut self, m: Introduce, _: &mut Context<Self>) {
         self.host = Some(m.host);
-        self.groups = m.groups;
         self.config = m.config;
         self.publish_view();
         self.restore();
@@ -260,6 +274,7 @@ impl Handler<Tick> for CallManager {
         }
         self.metrics.observe(&self.cluster);
         self.tell_again();
+        self.go_on_with_change();
         if std::mem::take(&mut self.settle_again) {
             self.tell_host(Settle);
         }

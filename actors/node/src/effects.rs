@@ -14,8 +14,8 @@ impl CallManager {
         let Some(node) = self.directory.node_index(&dead.node) else { return };
         let Some(publisher) = self.directory.node(self.directory.publisher).cloned() else { return };
         let mut groups: Vec<(GroupName, Vec<NodeName>, u64)> = Vec::new();
-        for (index, group) in (0u16..).zip(&self.directory.groups) {
-            let pools = (0u16..).zip(&self.directory.pools).filter(|(_, p)| p.group == index);
+        for (index, group) in self.directory.live_groups() {
+            let pools = self.directory.pools_of(index);
             let devices = pools.map(|(pool, _)| self.counts.of_pool(node, pool)).sum();
             groups.push((group.name.clone(), self.directory.members(index), devices));
         }

@@ -3,6 +3,11 @@
 //! Asks `rules::failback` whom to call home and when, and has the device host do it. What a death means for the group is planned once
 //! for all groups (`effects`); who routes follows from the view. It must never decide by itself who goes where.
 
+mod nursery;
+
+pub use nursery::{GroupHandles, Nursery};
+
+use crate::current::Current;
 use crate::device_host::{Asked, CallHome, Census, DeviceHost};
 use crate::directory::Directory;
 use crate::journal::{Fact, Journal};
@@ -28,8 +33,8 @@ pub struct Parts {
     pub me: u16,
     /// This life of it.
     pub life: NodeLife,
-    /// The configuration.
-    pub directory: Arc<Directory>,
+    /// The configuration in force at the node.
+    pub current: Arc<Current>,
     /// What happened.
     pub journal: Arc<Journal>,
     /// The time.
@@ -61,11 +66,10 @@ impl GroupSupervisor {
     /// A supervisor that has heard of nobody yet.
     pub fn new(parts: Parts) -> Self {
         let now = parts.clock.now();
-        // The node's pace, shared by its groups.
-        let share = u32::try_from(parts.directory.groups.len().max(1)).unwrap_or(u32::MAX);
-        let per_second = (parts.directory.settings.failback_per_second / share).max(1);
-        let view = Arc::new(ClusterView::first(&parts.life, parts.directory.nodes.iter().cloned(), now));
-        Self { parts, view, pace: Pace::new(per_second, now), asked: false, calling: false, ticks: 0 }
+        let directory = parts.current.get();
+        let view = Arc::new(ClusterView::first(&parts.life, directory.nodes.iter().cloned(), now));
+        let pace = Pace::new(share_of_pace(&directory), now);
+        Self { parts, view, pace, asked: false, calling: false, ticks: 0 }
     }
     fn note(&self, kind: &'static str, text: String) {
         let fact = Fact::cluster(kind, Some(self.parts.group), "failback".to_owned(), text);
@@ -73,13 +77,17 @@ impl GroupSupervisor {
     }
     /// Whether a better member is in service than this node, so that somebody may have to go.
     fn somebody_better(&self) -> bool {
-        let members = self.parts.directory.members(self.parts.group);
+        let members = self.parts.current.get().members(self.parts.group);
         let here = rank_of(&members, &self.view.me);
-        match (here, desired(&members, &self.view)) {
-            (Some(here), Some((best, _))) => best < here,
-            _ => false,
-        }
+        // At a node that is no member any more everybody has somebody better.
+        desired(&members, &self.view).is_some_and(|(best, _)| here.is_none_or(|here| best < here))
     }
+}
+
+/// The node's pace, shared by its groups.
+fn share_of_pace(directory: &Directory) -> u32 {
+    let share = u32::try_from(directory.live_groups().count().max(1)).unwrap_or(u32::MAX);
+    (directory.settings.failback_per_second / share).max(1)
 }
 
 // --- ViewChanged -----------------------------------------------------------------------------------------------------
@@ -139,7 +147,8 @@ impl Handler<Counted> for GroupSupervisor {
     type Result = ();
     fn handle(&mut self, m: Counted, _: &mut Context<Self>) {
         let now = self.parts.clock.now();
-        let directory = Arc::clone(&self.parts.directory);
+        let directory = self.parts.current.get();
+        self.pace.set(share_of_pace(&directory), now);
         let Some(group) = directory.groups.get(usize::from(self.parts.group)) else { return };
         let members = directory.members(self.parts.group);
         let here = |(pool, idle, busy): &(u16, u64, u64)| {

@@ -3,12 +3,12 @@
 //! Bounded: the oldest entries go. A registration is an entry of 32 bytes that becomes text only when somebody reads it. Refreshes are
 //! not entries. It must never block a node for longer than a push.
 
-use crate::directory::Directory;
+use crate::directory::{Applied, Directory};
 use crate::locator::DeviceIndex;
 use crate::observe::Happened;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tandem_base::{Rank, UnixMillis};
+use tandem_base::{DeviceName, Rank, UnixMillis};
 use tandem_model::event::Event;
 use tokio::sync::Notify;
 
@@ -58,15 +58,17 @@ struct Entry {
     fact: Fact,
 }
 
-#[derive(Default)]
 struct Inner {
     next: u64,
     entries: VecDeque<Entry>,
+    /// What things are called.
+    directory: Arc<Directory>,
+    /// What devices were called that are gone; as many as there may be entries about them.
+    gone: BTreeMap<DeviceIndex, DeviceName>,
 }
 
 /// See the module. Shared by all nodes of a process.
 pub struct Journal {
-    directory: Arc<Directory>,
     inner: Mutex<Inner>,
     news: Notify,
 }
@@ -74,7 +76,24 @@ pub struct Journal {
 impl Journal {
     /// An empty journal that names things by `directory`.
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, inner: Mutex::new(Inner { next: 1, ..Inner::default() }), news: Notify::new() }
+        let inner = Inner { next: 1, entries: VecDeque::new(), directory, gone: BTreeMap::new() };
+        Self { inner: Mutex::new(inner), news: Notify::new() }
+    }
+    /// From now on things are called as a changed directory says. Devices that are gone keep their names for the entries about them.
+    pub fn reconfigure(&self, applied: &Applied) {
+        let mut inner = self.lock();
+        let Inner { directory, gone, .. } = &mut *inner;
+        for device in &applied.effects.devices {
+            if applied.directory.has(*device) {
+                gone.remove(device);
+            } else if let Some(name) = directory.name(*device) {
+                if gone.len() >= ENTRIES_MAX {
+                    gone.pop_first();
+                }
+                gone.insert(*device, name);
+            }
+        }
+        *directory = Arc::clone(&applied.directory);
     }
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while pushing leaves a whole entry or none: the journal stays usable.
@@ -100,14 +119,14 @@ impl Journal {
     pub fn after(&self, after: u64, limit: usize) -> Vec<Event> {
         let inner = self.lock();
         let start = inner.entries.partition_point(|e| e.sequence <= after);
-        inner.entries.iter().skip(start).take(limit).map(|e| self.render(e)).collect()
+        inner.entries.iter().skip(start).take(limit).map(|e| inner.render(e)).collect()
     }
     /// The last `limit` entries about one device, newest last.
     pub fn of_device(&self, device: DeviceIndex, limit: usize) -> Vec<Event> {
         let inner = self.lock();
         let about = |e: &&Entry| matches!(e.fact, Fact::Device { device: d, .. } if d == device);
         let mut found: Vec<Event> =
-            inner.entries.iter().rev().filter(about).take(limit).map(|e| self.render(e)).collect();
+            inner.entries.iter().rev().filter(about).take(limit).map(|e| inner.render(e)).collect();
         found.reverse();
         found
     }
@@ -115,13 +134,15 @@ impl Journal {
     pub async fn news(&self) {
         self.news.notified().await;
     }
+}
 
+impl Inner {
     fn render(&self, entry: &Entry) -> Event {
         let node = self.directory.nodes.get(usize::from(entry.node)).cloned();
         let (kind, group, device, cause, text) = match &entry.fact {
             Fact::Device { device, happened, rank } => {
                 let (event, reason) = happened.labels();
-                let name = self.directory.name(*device);
+                let name = self.directory.name(*device).or_else(|| self.gone.get(device).cloned());
                 let group = self.directory.group_of(*device).and_then(|g| self.directory.groups.get(usize::from(g)));
                 let at = node.as_ref().map_or("?", |n| n.as_str());
                 let text =

@@ -7,6 +7,7 @@ pub mod call_manager;
 pub mod cli;
 pub mod config;
 pub mod counts;
+pub mod current;
 pub mod device;
 pub mod device_host;
 pub mod directory;

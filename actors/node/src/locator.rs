@@ -6,14 +6,16 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the wrapper that the ban on DashMap points to")]
 
+use crate::directory::DEVICES_TOLD_APART;
 use dashmap::{DashMap, ReadOnlyView};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tandem_base::{DeviceKey, Incarnation, Stamp};
 use tandem_model::row::{RegistrationRow, device_key_of};
 use tandem_sip::nonce::NcWindow;
 
-/// A device of the directory, dense from 0; means the same on every node of a process.
+/// A device by its number; means the same on every node of a process, in every directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceIndex(pub u32);
 
@@ -80,7 +82,7 @@ impl Names {
     }
 }
 
-/// Names, digest users and directory numbers of all devices: one table per process, never changed.
+/// Names, digest users and directory numbers of many devices: a table that never changes.
 pub struct Aliases {
     table: ReadOnlyView<DeviceKey, u32, BuildHasherDefault<Passthrough>>,
 }
@@ -133,27 +135,41 @@ impl Elsewhere {
 
 const NOT_HERE: u32 = u32::MAX;
 
+/// Devices per piece of the table of those that are here.
+const PIECE: usize = 1 << 16;
+const PIECES: usize = DEVICES_TOLD_APART as usize / PIECE;
+
+type Piece = Box<[AtomicU32]>;
+
 /// One node's table of where devices are: here (slot), or elsewhere.
 pub struct Locator {
-    here: Box<[AtomicU32]>,
+    /// Made piece by piece as devices come to be known, so that whoever looks takes no lock.
+    here: Box<[OnceLock<Piece>]>,
     elsewhere: DashMap<u32, Elsewhere, BuildHasherDefault<Passthrough>>,
 }
 
+fn piece() -> Piece {
+    (0..PIECE).map(|_| AtomicU32::new(NOT_HERE)).collect()
+}
+
 impl Locator {
-    /// For a directory of `devices` devices.
-    pub fn new(devices: usize) -> Self {
-        let here = (0..devices).map(|_| AtomicU32::new(NOT_HERE)).collect();
+    /// With room for devices whose numbers are below `bound`; others get theirs when they are first registered here.
+    pub fn new(bound: u32) -> Self {
+        let here: Box<[OnceLock<Piece>]> = (0..PIECES).map(|_| OnceLock::new()).collect();
+        here.iter().take((bound as usize).div_ceil(PIECE)).for_each(|place| _ = place.set(piece()));
         let elsewhere = DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS);
         Self { here, elsewhere }
     }
     /// The slot of a device that is registered here.
     pub fn slot(&self, device: DeviceIndex) -> Option<u32> {
-        let slot = self.here.get(device.0 as usize)?.load(Ordering::Relaxed);
+        let piece = self.here.get(device.0 as usize / PIECE)?.get()?;
+        let slot = piece.get(device.0 as usize % PIECE)?.load(Ordering::Relaxed);
         (slot != NOT_HERE).then_some(slot)
     }
     /// Notes that a device is (`Some`) or is no more (`None`) registered here. Only the device host calls it.
     pub fn set_slot(&self, device: DeviceIndex, slot: Option<u32>) {
-        if let Some(place) = self.here.get(device.0 as usize) {
+        let Some(place) = self.here.get(device.0 as usize / PIECE) else { return };
+        if let Some(place) = place.get_or_init(piece).get(device.0 as usize % PIECE) {
             place.store(slot.unwrap_or(NOT_HERE), Ordering::Relaxed);
         }
     }
@@ -196,6 +212,25 @@ mod tests {
         assert_eq!((locator.slot(DeviceIndex(1)), locator.slot(DeviceIndex(0))), (Some(7), None));
         locator.set_slot(DeviceIndex(1), None);
         assert_eq!(locator.slot(DeviceIndex(1)), None);
-        assert_eq!(locator.slot(DeviceIndex(9)), None, "an index beyond the directory is nobody");
+        assert_eq!(locator.slot(DeviceIndex(9)), None, "nobody has registered with this number");
+        assert_eq!(locator.slot(DeviceIndex(u32::MAX)), None, "nor can anybody");
+        locator.set_slot(DeviceIndex(u32::MAX), Some(1));
+    }
+
+    #[test]
+    fn the_table_grows_while_others_look() {
+        let locator = Locator::new(2);
+        let far = DeviceIndex(DEVICES_TOLD_APART - 1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                locator.set_slot(DeviceIndex(70_000), Some(1));
+                locator.set_slot(far, Some(2));
+            });
+            while locator.slot(far).is_none() {
+                std::hint::spin_loop();
+            }
+            assert_eq!((locator.slot(far), locator.slot(DeviceIndex(70_000))), (Some(2), Some(1)));
+        });
+        assert_eq!(locator.slot(DeviceIndex(140_000)), None);
     }
 }

@@ -133,7 +133,7 @@ impl Node {
         let [udp, tcp] = directory.addresses.get(usize::from(index)).cloned().unwrap_or_default();
         let sockets = udp.iter().map(|a| DatagramSocket::bind(*a)).collect::<Result<Vec<_>, _>>()?;
         let random = Random::from_os()?;
-        let (handles, mailboxes) = tree::mailboxes(&me, &directory, clock);
+        let (handles, mailboxes) = tree::mailboxes(&me, clock);
         let manager = handles.manager.clone();
         let sink = Box::new(move |event| {
             // Full counts as lost, as on any link: sequences and digests repair it.
@@ -262,9 +262,7 @@ pub fn tick(handles: &Handles) {
     // A full mailbox misses a beat; the next one does its work.
     let _ = handles.manager.tell(Tick);
     let _ = handles.host.tell(HostTick);
-    for group in &handles.groups {
-        let _ = group.tell(group_supervisor::Tick);
-    }
+    handles.groups.each(|group| _ = group.tell(group_supervisor::Tick));
     if let Some(config) = &handles.config {
         let _ = config.tell(ConfigTick);
     }

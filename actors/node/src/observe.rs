@@ -5,7 +5,7 @@
 use crate::directory::Directory;
 use metrics::{Counter, Gauge, Histogram};
 use std::cell::Cell;
-use tandem_base::metric::{self, Metric};
+use tandem_base::metric;
 use tandem_base::{NodeName, Rank};
 use tandem_cluster::{Cluster, MemberState, Resync};
 use tandem_database::replication::Status;
@@ -29,6 +29,7 @@ pub enum Happened {
     Drained,
     ConnectionLost,
     Contained,
+    Deleted,
     Expired,
     NotInGroup,
     Forbidden,
@@ -44,7 +45,7 @@ pub enum Happened {
 }
 
 /// `event` and `reason` of each [`Happened`], in its order.
-const HAPPENED: [(Happened, &str, &str); 24] = [
+const HAPPENED: [(Happened, &str, &str); 25] = [
     (Happened::Registered, "register", "new"),
     (Happened::Refreshed, "refresh", "refresh"),
     (Happened::FailedOver, "reregister", "failover"),
@@ -57,6 +58,7 @@ const HAPPENED: [(Happened, &str, &str); 24] = [
     (Happened::Drained, "unregister", "drain"),
     (Happened::ConnectionLost, "unregister", "connection_lost"),
     (Happened::Contained, "unregister", "actor_panic"),
+    (Happened::Deleted, "unregister", "deleted"),
     (Happened::Expired, "expire", "keep_alive_timeout"),
     (Happened::NotInGroup, "refused", "not_in_group"),
     (Happened::Forbidden, "refused", "forbidden"),
@@ -176,12 +178,10 @@ pub struct HostMetrics {
 }
 
 impl HostMetrics {
-    /// Makes every series of node `node`; `parse_reasons` are the labels that the message layer may give.
-    pub fn new(node: &NodeName, directory: &Directory, parse_reasons: &[&'static str]) -> Self {
-        let node = node.as_str();
-        let per_group = |m: Metric| directory.groups.iter().map(|g| counter(&m, &[node, g.name.as_str()])).collect();
-        let ranks = |group: &str| Rank::ALL.map(|r| gauge(&metric::REGISTRATIONS, &[node, group, &r.to_string()]));
-        Self {
+    /// Makes every series of node `me`; `parse_reasons` are the labels that the message layer may give.
+    pub fn new(me: &NodeName, directory: &Directory, parse_reasons: &[&'static str]) -> Self {
+        let node = me.as_str();
+        let mut made = Self {
             happened: HAPPENED
                 .iter()
                 .map(|(_, event, why)| Tally::new(counter(&metric::REGISTRATION_EVENTS, &[node, event, why])))
@@ -192,13 +192,13 @@ impl HostMetrics {
                 .map(|m| TRANSPORTS.map(|t| Tally::new(counter(&metric::SIP_REQUESTS, &[node, m, t]))))
                 .collect(),
             responses: CLASSES.iter().map(|c| Tally::new(counter(&metric::SIP_RESPONSES, &[node, c]))).collect(),
-            registrations: directory.groups.iter().map(|g| ranks(g.name.as_str())).collect(),
+            registrations: Vec::new(),
             parse_errors: parse_reasons.iter().map(|r| (*r, counter(&metric::SIP_PARSE_ERRORS, &[node, r]))).collect(),
             retransmissions: counter(&metric::SIP_RETRANSMISSIONS, &[node]),
             rows: Tally::new(counter(&metric::REPLICATION_ROWS, &[node])),
-            failovers: per_group(metric::FAILOVERS),
-            failbacks: per_group(metric::FAILBACKS),
-            called_home: per_group(metric::FAILBACK_CALLED),
+            failovers: Vec::new(),
+            failbacks: Vec::new(),
+            called_home: Vec::new(),
             outage: histogram(&metric::FAILOVER_OUTAGE, &[node]),
             delayed: counter(&metric::ADMISSION_DELAYED, &[node]),
             backlog: gauge(&metric::ADMISSION_BACKLOG, &[node]),
@@ -207,6 +207,20 @@ impl HostMetrics {
             udp_dropped: counter(&metric::UDP_DROPPED, &[node]),
             panics: counter(&metric::DEVICE_PANICS, &[node]),
             quarantined: gauge(&metric::DEVICES_QUARANTINED, &[node]),
+        };
+        made.extend(me, directory);
+        made
+    }
+    /// Makes the series of groups that have come since.
+    pub fn extend(&mut self, me: &NodeName, directory: &Directory) {
+        let node = me.as_str();
+        for group in directory.groups.iter().skip(self.registrations.len()) {
+            let group = group.name.as_str();
+            let rank = |r: Rank| gauge(&metric::REGISTRATIONS, &[node, group, &r.to_string()]);
+            self.registrations.push(Rank::ALL.map(rank));
+            self.failovers.push(counter(&metric::FAILOVERS, &[node, group]));
+            self.failbacks.push(counter(&metric::FAILBACKS, &[node, group]));
+            self.called_home.push(counter(&metric::FAILBACK_CALLED, &[node, group]));
         }
     }
     /// Hands on what was counted since the last time: the end of a batch or turn.
@@ -265,7 +279,7 @@ pub fn build_info() {
 }
 /// A node is gone: it serves nobody.
 pub fn clear_registrations(node: &NodeName, directory: &Directory) {
-    for group in &directory.groups {
+    for group in directory.groups.iter() {
         for rank in Rank::ALL {
             gauge(&metric::REGISTRATIONS, &[node.as_str(), group.name.as_str(), &rank.to_string()]).set(0.0);
         }
@@ -333,7 +347,7 @@ impl ManagerMetrics {
         let of_peers = |metric| peers().map(|peer| gauge(metric, &[node, peer.as_str()])).collect();
         let link = |peer: &NodeName| SIGHTS.map(|s| gauge(&metric::LINK_STATE, &[node, peer.as_str(), s.word()]));
         Self {
-            nodes: directory.nodes.clone(),
+            nodes: directory.nodes.to_vec(),
             me: me.clone(),
             links: peers().map(link).collect(),
             members: SIGHTS.map(|s| gauge(&metric::CLUSTER_MEMBERS, &[node, s.word()])),

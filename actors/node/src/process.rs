@@ -5,18 +5,20 @@
 mod admin;
 mod database;
 mod devices;
+mod live;
 mod meeting;
 mod status;
 
 pub(crate) use admin::nobody_runs;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Mark};
 use crate::edge::sip::Secrets;
 use crate::error::NodeError;
 use crate::journal::{Fact, Journal};
 use crate::node::{Net, Node, Start};
 use crate::observe::ManagerMetrics;
 use crate::state::StateFolder;
+use live::Live;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,7 +64,7 @@ struct Slot {
 
 /// See the module.
 pub struct Process {
-    pub(crate) directory: Arc<Directory>,
+    pub(crate) live: Arc<Live>,
     pub(crate) journal: Arc<Journal>,
     clock: Clock,
     secrets: Secrets,
@@ -87,7 +89,12 @@ impl Process {
             if nodes.is_empty() { config.nodes.iter().map(|n| n.name.clone()).collect() } else { nodes.to_vec() };
         let (databases, in_force) = database::Databases::open(config, &here, &state)?;
         let config = in_force.as_ref().unwrap_or(config);
-        let directory = Arc::new(Directory::build(config));
+        let mut directory = Directory::first(config);
+        if in_force.is_some() {
+            // As the copies are told of changes: see `live`.
+            directory.mark = Mark { revision: databases.revision, digest: u128::from(config.revision) };
+        }
+        let directory = Arc::new(directory);
         if let Some(unknown) = nodes.iter().find(|n| directory.node_index(n).is_none()) {
             return Err(NodeError::UnknownNode(unknown.clone()));
         }
@@ -95,7 +102,7 @@ impl Process {
             Some(secret) => secret.reveal().to_owned(),
             None => state.secret("nonce.secret")?,
         };
-        let all = if nodes.is_empty() { directory.nodes.clone() } else { nodes.to_vec() };
+        let all = if nodes.is_empty() { directory.nodes.to_vec() } else { nodes.to_vec() };
         crate::observe::build_info();
         for node in &all {
             ManagerMetrics::new(node, &directory).clear();
@@ -104,8 +111,8 @@ impl Process {
         let net = meeting::net(config, &all, &state, &journal)?;
         databases.tell(&journal, Clock::system());
         Ok(Arc::new(Self {
+            live: Arc::new(Live::new(&directory, &all, &journal, Clock::system())?),
             journal,
-            directory,
             clock: Clock::system(),
             secrets: Secrets { nonce: secret.into_bytes() },
             net,
@@ -116,6 +123,10 @@ impl Process {
             changing: tokio::sync::Mutex::new(()),
             ending: AtomicBool::new(false),
         }))
+    }
+    /// The configuration in force: the newest that a node of the process has.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.live.directory()
     }
     /// The state folder.
     pub fn state(&self) -> &StateFolder {
@@ -149,7 +160,7 @@ impl Process {
         self.lock().get(name).map(|s| s.incarnation)
     }
     pub(crate) fn note(&self, node: &NodeName, kind: &'static str, cause: &str, text: String) {
-        let index = self.directory.node_index(node).unwrap_or(u16::MAX);
+        let index = self.directory().node_index(node).unwrap_or(u16::MAX);
         let fact = Fact::cluster(kind, None, cause.to_owned(), text);
         self.journal.push(self.clock.unix_millis(), index, fact);
     }
@@ -188,19 +199,21 @@ impl Process {
                 *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Fall { why, fault });
             })
         };
+        let directory = self.live.directory_of(name);
         let node = Node::start(Start {
             me,
-            directory: Arc::clone(&self.directory),
+            directory: Arc::clone(&directory),
             journal: Arc::clone(&self.journal),
             secrets: self.secrets.clone(),
             net: self.net.clone(),
-            tables: (!self.directory.settings.tables_every.0.is_zero()).then(|| self.state.tables(name)),
+            tables: (!directory.settings.tables_every.0.is_zero()).then(|| self.state.tables(name)),
             database: self.database(name).await,
             failed: report(true),
             over: report(false),
         })
         .await?;
         *failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.live.begin(name, node.handles.clone(), directory);
         if let Some(slot) = self.lock().get_mut(name) {
             slot.node = Some(Arc::new(node));
             slot.incarnation = incarnation;
@@ -259,8 +272,9 @@ impl Process {
             slot.node = None;
             slot.draining = false;
         }
-        ManagerMetrics::new(name, &self.directory).clear();
-        crate::observe::clear_registrations(name, &self.directory);
+        let directory = self.directory();
+        ManagerMetrics::new(name, &directory).clear();
+        crate::observe::clear_registrations(name, &directory);
     }
 
     /// Looks after the nodes until [`Process::end`]: a node that stands still or gave up is killed and begins a new life.
@@ -298,6 +312,7 @@ impl Process {
             for name in self.to_begin(self.clock.now()) {
                 self.begin_again(&name, false).await;
             }
+            self.live.look_after(|node| self.store(node));
         }
     }
 
@@ -382,7 +397,7 @@ impl Process {
     /// Ends all nodes; when `politely` and other processes run nodes of the cluster, their devices are sent there first.
     pub async fn end(&self, politely: bool) {
         self.ending.store(true, Ordering::Relaxed);
-        if politely && self.directory.nodes.iter().any(|n| !self.is_here(n)) {
+        if politely && self.directory().nodes.iter().any(|n| !self.is_here(n)) {
             self.stop_together().await;
         }
         for name in self.names() {

@@ -69,7 +69,7 @@ pub fn phones(process: &Process, devices: u32) -> FleetConfig {
     let mut first = 1;
     let mut groups = Vec::new();
     for ((pool, _, members, _), count) in POOLS.into_iter().zip(shares(devices)) {
-        let address = |name: &str| process.directory.sip_address(&NodeName::new(name).ok()?, true, false);
+        let address = |name: &str| process.directory().sip_address(&NodeName::new(name).ok()?, true, false);
         let servers: Vec<SocketAddr> = members.iter().filter_map(|m| address(m)).collect();
         let identity = |n| Identity::numbered("SEP######", n, PASSWORD);
         let mut group = PhoneGroup::new(pool, "quickstart", &servers, (first..first + count).map(identity));

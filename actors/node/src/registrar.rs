@@ -12,7 +12,6 @@ use tandem_host::light::contain;
 use tandem_host::outbox::{Flow, Peer};
 use tandem_model::row::RegisterReason;
 use tandem_model::timings::RETRY_AFTER_MAX_SECS;
-use tandem_model::view::Service;
 use tandem_rules::admission::Admit;
 use tandem_rules::registration::{Grant, Kind, Request, Verdict, admit, grant};
 use tandem_sip::nonce::NcVerdict;
@@ -93,7 +92,7 @@ impl DeviceHost {
             What::Query => self.tell_binding(now, wish),
             What::Remove { contact } => self.remove_binding(now, wish, contact),
             What::Bind { .. } => match self.locator.slot(wish.device) {
-                Some(slot) if self.service == Service::Draining => self.bind_or_leave(now, wish, slot),
+                Some(slot) if self.some_must_leave => self.bind_or_leave(now, wish, slot),
                 Some(slot) => self.bind_in_slot(now, wish, slot, Happened::Refreshed),
                 None => self.bind_new(now, wish),
             },
@@ -254,7 +253,7 @@ impl DeviceHost {
         else {
             return;
         };
-        self.count(pool, rank, true);
+        self.count((group, pool), rank, true);
         self.note_flow(slot, None, flow);
         self.note(index, happened, rank);
         let by_group = match happened {
@@ -287,10 +286,17 @@ impl DeviceHost {
         Answer::Bound(slot)
     }
 
-    /// A device of a node that is about to stop asks again: it is sent to the others of its group. One that has nobody else stays.
+    /// A device of a node that is about to stop asks again: it is sent to the others of its group. So is one that this node has nothing to do
+    /// with any more, once it was its turn to be called away. One that has nobody else stays.
     fn bind_or_leave(&mut self, now: Time, wish: &Wish<'_>, slot: u32) -> Answer {
         let verdict = self.judge(wish.device, self.locator.elsewhere(wish.device));
-        if !matches!(verdict, Verdict::Draining { .. }) {
+        let called = self.devices.get(slot).is_some_and(|d| d.called_home != 0);
+        let leaves = match &verdict {
+            Verdict::Draining { .. } => true,
+            Verdict::NotInGroup { members } => called && members.iter().any(|m| self.view.serves(m)),
+            _ => false,
+        };
+        if !leaves {
             return self.bind_in_slot(now, wish, slot, Happened::Refreshed);
         }
         match self.remove_binding(now, wish, None) {

@@ -117,7 +117,7 @@ impl Up {
     /// Tells commands that do not name a state folder where this one is. Where that cannot be written they have to name it, and this says so.
     pub(crate) fn point(&self, places: &Places) -> Option<Marker> {
         let pointer = Pointer {
-            cluster: self.process.directory.cluster.to_string(),
+            cluster: self.process.directory().cluster.to_string(),
             nodes: self.process.names().iter().map(ToString::to_string).collect(),
             state: self.state.clone(),
             pid: std::process::id(),
@@ -240,9 +240,9 @@ fn announce(up: &Up, json: bool) {
     say(
         &format!(
             "cluster {}: {} in this process, {} devices configured",
-            up.process.directory.cluster,
+            up.process.directory().cluster,
             names.join(", "),
-            up.process.directory.len()
+            up.process.directory().len()
         ),
         json,
     );

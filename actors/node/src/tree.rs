@@ -9,18 +9,22 @@
 //! | DeviceHost       | none: its sockets and devices are its state; each device is contained on its own | likewise |
 //! | GroupSupervisor  | fresh, 5 in 10 s      | likewise |
 //! | Configurator     | same state, 3 in 10 s | likewise |
+//!
+//! Group supervisors come and go with their groups while the node lives: the `Nursery` starts and stops them.
 
-use crate::call_manager::{self, CallManager, Introduce};
+use crate::call_manager::{self, CallManager, Introduce, Reconfigure};
 use crate::config::store::NodeStore;
 use crate::config::{self, Configurator, Effect, Seed};
+use crate::current::Current;
 use crate::device_host::{self, DeviceHost};
-use crate::directory::Directory;
+use crate::directory::{Applied, Directory};
 use crate::edge::sip::{Addresses, Edge, Secrets};
-use crate::group_supervisor::{self, GroupSupervisor};
+use crate::group_supervisor::{GroupHandles, Nursery};
 use crate::journal::Journal;
 use crate::locator::Locator;
 use crate::registration::Entry;
 use crate::tables::TableFile;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,7 +35,7 @@ use tandem_cluster::{Cluster, ClusterError, Settings};
 use tandem_database::replication::Replication;
 use tandem_host::clock::Clock;
 use tandem_host::random::Random;
-use tandem_host::supervise::{Handle, Keep, Mailbox, Renew, Restarts, Tree, mailbox};
+use tandem_host::supervise::{Handle, Keep, Mailbox, Refused, Renew, Restarts, Tree, mailbox};
 use tandem_host::ticker::Waiting;
 use tandem_sip::nonce::Issuer;
 
@@ -39,8 +43,6 @@ use tandem_sip::nonce::Issuer;
 pub const MANAGER_MAILBOX: usize = 16_384;
 /// Messages that may wait for a device host.
 pub const HOST_MAILBOX: usize = 16_384;
-/// Messages that may wait for a group supervisor.
-pub const GROUP_MAILBOX: usize = 256;
 
 /// Messages that may wait for a configurator.
 pub const CONFIG_MAILBOX: usize = 4_096;
@@ -52,30 +54,36 @@ pub struct Handles {
     pub manager: Handle<CallManager>,
     /// The device host.
     pub host: Handle<DeviceHost>,
-    /// One supervisor per group, in the order of the directory.
-    pub groups: Vec<Handle<GroupSupervisor>>,
+    /// One supervisor per group of the directory in force.
+    pub groups: Arc<GroupHandles>,
     /// What keeps the configuration; none without a database.
     pub config: Option<Handle<Configurator>>,
+}
+
+impl Handles {
+    /// The configuration has changed: the CallManager takes it over and tells the others of the node.
+    ///
+    /// # Errors
+    /// [`Refused`]: the node has too much to do and does not know of it; tell it again, before any later change.
+    pub fn reconfigure(&self, applied: &Applied) -> Result<(), Refused> {
+        self.manager.tell_vital(Reconfigure(applied.clone()))
+    }
 }
 
 /// The ends that the actors are started with.
 pub struct Mailboxes {
     manager: Mailbox<CallManager>,
     host: Mailbox<DeviceHost>,
-    groups: Vec<Mailbox<GroupSupervisor>>,
     config: Mailbox<Configurator>,
 }
 
 /// Makes a node's mailboxes before its arbiter exists, so that its link has somewhere to put events from the first moment.
-pub fn mailboxes(me: &NodeLife, directory: &Directory, clock: Clock) -> (Handles, Mailboxes) {
+pub fn mailboxes(me: &NodeLife, clock: Clock) -> (Handles, Mailboxes) {
     let (manager, manager_mailbox) = mailbox(&me.node, "call_manager", MANAGER_MAILBOX, clock);
     let (host, host_mailbox) = mailbox(&me.node, "device_host", HOST_MAILBOX, clock);
-    let group = |_| mailbox(&me.node, "group_supervisor", GROUP_MAILBOX, clock);
-    let (groups, group_mailboxes) = directory.groups.iter().map(group).unzip();
     let (config, config_mailbox) = mailbox(&me.node, "configurator", CONFIG_MAILBOX, clock);
-    let mailboxes =
-        Mailboxes { manager: manager_mailbox, host: host_mailbox, groups: group_mailboxes, config: config_mailbox };
-    (Handles { manager, host, groups, config: Some(config) }, mailboxes)
+    let mailboxes = Mailboxes { manager: manager_mailbox, host: host_mailbox, config: config_mailbox };
+    (Handles { manager, host, groups: Arc::default(), config: Some(config) }, mailboxes)
 }
 
 /// What the actors of one node have in common.
@@ -165,15 +173,18 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     } = parts;
     let index = directory.node_index(&me.node).unwrap_or_default();
     let cluster = cluster_machine(&me, &directory, clock.now())?;
-    let locator = Arc::new(Locator::new(directory.len()));
+    let locator = Arc::new(Locator::new(directory.bound()));
+    let current = Arc::new(Current::new(Arc::clone(&directory)));
     let shared = Shared { me, index, directory, locator, journal, clock };
     let mut tree = Tree::default();
     let give_up = |failed: &Rc<dyn Fn(String)>| {
         let failed = Rc::clone(failed);
         move |why: tandem_host::supervise::GaveUp| failed(why.to_string())
     };
+    let nursery = Rc::new(RefCell::new(Nursery::new(&shared, &current, handles, &failed)));
 
-    let manager = call_manager::Parts { shared: shared.clone(), link, cluster, serving, tables, over };
+    let groups = Rc::clone(&nursery);
+    let manager = call_manager::Parts { shared: shared.clone(), current, link, cluster, serving, tables, groups, over };
     let keep = Keep::new(mailboxes.manager).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || CallManager::new(manager))));
 
@@ -190,19 +201,8 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     let keep = Keep::new(mailboxes.host).restarts(no_restart()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || DeviceHost::new(host))));
 
-    for ((group, mailbox), own) in (0..).zip(mailboxes.groups).zip(handles.groups.iter().cloned()) {
-        let parts = group_supervisor::Parts {
-            group,
-            me: index,
-            directory: Arc::clone(&shared.directory),
-            journal: Arc::clone(&shared.journal),
-            clock,
-            life: shared.me.clone(),
-            host: handles.host.clone(),
-            own,
-        };
-        let keep = Keep::new(mailbox).on_give_up(give_up(&failed));
-        tree.add(keep.start(move || GroupSupervisor::new(parts.clone())));
+    for child in nursery.borrow_mut().settle(&shared.directory) {
+        tree.add(child);
     }
     let config = config.zip(handles.config.clone()).map(|(parts, own)| {
         let ConfigParts { store, machine, seed, effect } = parts;
@@ -214,8 +214,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         own
     });
     // The mailbox is empty: it cannot be full.
-    let introduce = Introduce { host: handles.host.clone(), groups: handles.groups.clone(), config };
-    let _ = handles.manager.tell(introduce);
+    let _ = handles.manager.tell(Introduce { host: handles.host.clone(), config });
     Ok(tree)
 }
 

@@ -30,6 +30,8 @@ mod gate;
 mod groups;
 #[path = "wire/last_words.rs"]
 mod last_words;
+#[path = "wire/live.rs"]
+mod live;
 #[path = "wire/nonces.rs"]
 mod nonces;
 #[path = "wire/overload.rs"]

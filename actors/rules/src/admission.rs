@@ -49,6 +49,13 @@ impl Admission {
         let full = u64::from(burst.max(1)) * TOKEN;
         Self { rate: u64::from(per_second.max(1)), full, change: full, counted: now, promised: now, overloaded: false }
     }
+    /// Another pace, from now on.
+    pub fn set_pace(&mut self, settings: &Settings, now: Time) {
+        self.count(now);
+        self.rate = u64::from(settings.registrations_per_second.max(1));
+        self.full = u64::from(settings.registrations_burst.max(1)) * TOKEN;
+        self.change = self.change.min(self.full);
+    }
     /// While overloaded a registration costs two tokens: half the pace.
     pub const fn set_overloaded(&mut self, overloaded: bool) {
         self.overloaded = overloaded;

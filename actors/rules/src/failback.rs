@@ -210,7 +210,9 @@ pub fn plan_failback(group: &GroupHere<'_>, view: &ClusterView, now: Time, pace:
     if plan.ready.is_empty() {
         return plan;
     }
-    if group.policy == Failback::Manual && !group.asked {
+    // Whoever is at a node that is no member any more is not on its way home: it has to leave, whatever the policy.
+    let must_leave = rank_of(group.members, &view.me).is_none();
+    if group.policy == Failback::Manual && !group.asked && !must_leave {
         plan.ready.clear();
         plan.waits.push(Wait::Operator);
         return plan;

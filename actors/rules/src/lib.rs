@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod failback;
 pub mod failover;
+pub mod impact;
 pub mod invariants;
 pub mod placement;
 pub mod registration;

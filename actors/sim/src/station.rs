@@ -301,7 +301,7 @@ impl Station {
         let me = NodeLife { node: self.name.clone(), incarnation };
         let (tables, hand) = self.open_tables(&folder, clock)?;
         let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();
-        let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, clock);
+        let (handles, mailboxes) = tree::mailboxes(&me, clock);
         let manager = handles.manager.clone();
         let (to, frames) = (self.name.clone(), Arc::clone(&shared.frames));
         let sink = Box::new(move |event| {

@@ -114,7 +114,7 @@ impl World {
     /// # Errors
     /// A sentence: a phone or a node that cannot be made.
     pub fn new(setup: Setup) -> Result<Self, String> {
-        let directory = Arc::new(Directory::build(&setup.config));
+        let directory = Arc::new(Directory::first(&setup.config));
         let mut dice = Random::seeded(setup.seed);
         let links = SimNet::new(dice.next_u64());
         links.set_default_path(setup.link);
@@ -134,7 +134,7 @@ impl World {
             shared.sip.borrow_mut().set_lag(phone.local(), phone.profile().settings().reaction);
         }
         let (mut stations, mut dials) = (Vec::new(), Vec::new());
-        for (index, node) in (0..).zip(&directory.nodes) {
+        for (index, node) in (0..).zip(directory.nodes.iter()) {
             let address = directory.sip_address(node, true, false).ok_or_else(|| format!("{node} has no address"))?;
             let dial = DIALS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::leak(Box::default()));
             dial.set(0);

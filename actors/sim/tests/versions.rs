@@ -217,7 +217,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let setup = Setup::small(5, 30).unwrap();
-        let directory = Arc::new(Directory::build(&setup.config));
+        let directory = Arc::new(Directory::first(&setup.config));
         let dice = Random::seeded(5);
         let shared = Shared {
             journal: Arc::new(Journal::new(Arc::clone(&directory))),
@@ -233,7 +233,7 @@ impl World {
             let address = directory.sip_address(node, true, false).unwrap();
             Station::new(node.clone(), index, address, Box::leak(Box::default()), shared.clone())
         };
-        let stations = (0..).zip(&directory.nodes).map(station).collect();
+        let stations = (0..).zip(directory.nodes.iter()).map(station).collect();
         Self { shared, stations, guest: None }
     }
     fn name(&self, node: usize) -> NodeName {

@@ -100,7 +100,8 @@ impl Device {
             },
         }
     }
-    pub(super) fn spec(&self, pool: u16) -> DeviceSpec<'_> {
+    /// It as one device among others, in a pool by its index.
+    pub fn spec(&self, pool: u16) -> DeviceSpec<'_> {
         DeviceSpec {
             name: Cow::Borrowed(self.name.as_str()),
             user: Cow::Borrowed(self.user()),

@@ -4,17 +4,21 @@
 //! It must never measure what it prepares or checks: only [`Scene::measured`] is.
 
 use crate::requests::{self, DOMAIN, PASSWORD, Requests};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tandem::call_manager::{self, CallManager};
+use tandem::current::Current;
 use tandem::device_host::{self, DeviceHost, ViewChanged, Wire};
 use tandem::directory::Directory;
 use tandem::edge::sip::{Addresses, Edge, Secrets};
+use tandem::group_supervisor::Nursery;
 use tandem::journal::Journal;
 use tandem::locator::Locator;
-use tandem::tree::Shared;
 use tandem::tree::{HOST_MAILBOX, MANAGER_MAILBOX};
+use tandem::tree::{Handles, Shared};
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_cluster::{Cluster, Settings};
 use tandem_host::clock::Clock;
@@ -70,7 +74,7 @@ impl Scene {
     pub(crate) fn new(work: Work, devices: u32) -> Self {
         Exporter::install().expect("the only recorder");
         let config = Config::parse("bench", &configuration(work, devices)).expect("a right configuration");
-        let directory = Arc::new(Directory::build(&config));
+        let directory = Arc::new(Directory::first(&config));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let actors = LocalSet::new();
         let (host, manager, mailbox) = {
@@ -180,20 +184,26 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
     let node = NodeName::new("CCM1").expect("a name");
     let me = NodeLife { node: node.clone(), incarnation: Incarnation(1) };
     let clock = Clock::system();
-    let locator = Arc::new(Locator::new(directory.len()));
+    let locator = Arc::new(Locator::new(directory.bound()));
     let journal = Arc::new(Journal::new(Arc::clone(directory)));
     let (manager, manager_mailbox) = mailbox(&node, "call_manager", MANAGER_MAILBOX, clock);
     let (own, own_mailbox) = mailbox(&node, "device_host", HOST_MAILBOX, clock);
     let link = Hub::new().attach(me.clone(), Box::new(|_| {})).expect("the only node");
     let settings = Settings::new(&directory.cluster, Vec::new());
     let shared = Shared { me: me.clone(), index: 0, directory: Arc::clone(directory), locator, journal, clock };
+    let handles = Handles { manager: manager.clone(), host: own.clone(), groups: Arc::default(), config: None };
+    let current = Arc::new(Current::new(Arc::clone(directory)));
+    let failed: Rc<dyn Fn(String)> = Rc::new(|_| ());
+    let groups = Rc::new(RefCell::new(Nursery::new(&shared, &current, &handles, &failed)));
     let mut parts = Some(call_manager::Parts {
         shared: shared.clone(),
+        current,
+        groups,
         link: Box::new(link),
         cluster: Cluster::new(me.clone(), settings, clock.now()).expect("usual settings"),
         serving: Arc::new(AtomicBool::new(true)),
         tables: None,
-        over: std::rc::Rc::new(|_| ()),
+        over: Rc::new(|_| ()),
     });
     let child = Keep::new(manager_mailbox).start(move || CallManager::new(parts.take().expect("made once")));
     let mut random = Random::seeded(1);

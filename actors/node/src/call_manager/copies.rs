@@ -92,7 +92,7 @@ impl CallManager {
     }
 
     /// The newest copy of a row that is left.
-    fn newest_copy(&self, key: u128) -> Option<Elsewhere> {
+    pub(super) fn newest_copy(&self, key: u128) -> Option<Elsewhere> {
         let found = self.cluster.get(key).filter_map(|found| Some((found.row.registration()?, found.owner)));
         let (row, owner) = found.max_by_key(|(row, _)| row.stamp)?;
         Some(Elsewhere::of(self.directory.node_index(&owner.node)?, owner.incarnation, row))
@@ -133,7 +133,7 @@ impl CallManager {
         while let Some(at) = cursor {
             let page = self.cluster.page(owner, at, 1_024);
             for row in page.rows.iter().filter_map(|row| row.registration()) {
-                if let Some(pool) = self.directory.find_key(row.device).and_then(|d| self.directory.pool_of(d)) {
+                if let Some(pool) = self.pool_of(row) {
                     self.counts.add(node, pool, row.rank);
                 }
             }
@@ -196,7 +196,13 @@ impl CallManager {
         self.cluster.get(row.key).any(|found| newer(found.row))
     }
 
+    /// The pool under which a row is counted.
     fn pool_of(&self, row: &RegistrationRow) -> Option<u16> {
+        if let Some(transition) = &self.transition
+            && let Some(pool) = transition.pool_still(&self.directory, row.device)
+        {
+            return pool;
+        }
         self.directory.pool_of(self.directory.find_key(row.device)?)
     }
     fn count(&mut self, node: u16, row: &RegistrationRow) {

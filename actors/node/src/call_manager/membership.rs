@@ -140,9 +140,8 @@ impl CallManager {
         self.metrics.view(&self.view);
         let last_heard = self.last_heard.clone();
         self.tell_host(ViewChanged { view: Arc::clone(&view), last_heard });
-        for group in &self.groups {
-            let _ = group.tell(group_supervisor::ViewChanged(Arc::clone(&view)));
-        }
+        let groups = Arc::clone(self.groups.borrow().handles());
+        groups.each(|group| _ = group.tell(group_supervisor::ViewChanged(Arc::clone(&view))));
     }
 
     /// Whether this node sees a node as up.

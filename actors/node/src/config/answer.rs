@@ -204,7 +204,7 @@ impl Process {
         let would = store.ask(move |worker| worker.store().check(&trial)).await?.map_err(|e| words::refused(&e))?;
         let etags = words::etags(&would);
         let rows: Vec<RowChange> = would.rows.iter().cloned().filter_map(words::row_change).collect();
-        let impact = self.impact(&rows);
+        let impact = self.live.impact(&store, rows).await.map_err(|e| words::broken(&e))?;
         let unchanged = would.rows.is_empty();
         if dry_run {
             return Ok(Written { change: None, revision: would.info.revision, unchanged, impact, etags, secret: None });

@@ -4,6 +4,8 @@
 //! A damaged file is set aside by name, and the copy comes from a peer. It must never be touched by a thread that serves phones.
 
 use crate::error::NodeError;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tandem_database::{Document, Head, Reader, Store, StoreError, StoreSettings, 
 use tandem_host::labour::Labour;
 use tandem_model::admin::config::ConfigTable;
 use tandem_model::admin::{AdminError, ErrorKind};
-use tandem_model::config::rows::Rows;
+use tandem_model::config::rows::{RowChange, Rows};
 use tandem_model::config::{Config, Problems};
 use tokio::sync::oneshot;
 
@@ -128,10 +130,42 @@ pub fn load(reader: &Reader) -> Result<Loaded, StoreError> {
     Ok(Loaded { config: Some(rows.finish(publisher.as_deref())), head })
 }
 
+/// The configuration that a copy would be with these rows changed.
+///
+/// # Errors
+/// As the disk has them.
+pub fn load_with(reader: &Reader, changes: &[RowChange]) -> Result<Result<Config, Problems>, StoreError> {
+    let changed: BTreeMap<(ConfigTable, &str), Option<&Map<String, Value>>> =
+        changes.iter().map(|c| ((c.table, c.key.as_str()), c.after.as_ref())).collect();
+    let mut rows = Rows::default();
+    for table in Table::ALL {
+        let Some(word) = ConfigTable::from_word(table.word()) else { continue };
+        if matches!(table, Table::User | Table::Token) {
+            continue;
+        }
+        // Rows come in the order of their keys, and new ones stand between them.
+        let mut ours = changed.range((word, "")..).take_while(|((t, _), _)| *t == word).peekable();
+        reader.each(table, |key, document| {
+            while let Some(((_, new), after)) = ours.next_if(|((_, k), _)| *k < key) {
+                after.iter().for_each(|after| rows.add(word, new, after));
+            }
+            match ours.next_if(|((_, k), _)| *k == key) {
+                Some((_, after)) => after.iter().for_each(|after| rows.add(word, key, after)),
+                None => rows.add(word, key, &fields(document)),
+            }
+        })?;
+        for ((_, new), after) in ours {
+            after.iter().for_each(|after| rows.add(word, new, after));
+        }
+    }
+    let publisher = reader.head()?.epoch.as_ref().map(|e| e.publisher.as_str().to_owned());
+    Ok(rows.finish(publisher.as_deref()))
+}
+
 /// A document's fields as the model has them.
-pub fn fields(document: Document) -> serde_json::Map<String, serde_json::Value> {
+pub fn fields(document: Document) -> Map<String, Value> {
     match document.to_json() {
-        serde_json::Value::Object(map) => map,
-        _ => serde_json::Map::new(),
+        Value::Object(map) => map,
+        _ => Map::new(),
     }
 }

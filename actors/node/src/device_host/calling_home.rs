@@ -39,12 +39,16 @@ impl Handler<CallHome> for DeviceHost {
         let second = Self::seconds(self.clock.now());
         // Devices keep whole seconds: so does everything that is compared with them.
         let whole = |seconds: u32| Time::from_secs(u64::from(seconds));
+        // At a node that is no member of the group any more every member is better.
+        let here = self.directory.rank(m.group, self.index);
         let better = |device: &Device| {
             let called = (device.called_home != 0).then(|| whole(device.called_home));
             let may = |since: &Time| may_call(called, whole(Self::seconds(*since)), whole(second));
             device.group == m.group
                 && (m.busy_too || !device.busy)
-                && m.ready.iter().any(|(pool, rank, since)| *pool == device.pool && *rank < device.rank && may(since))
+                && m.ready
+                    .iter()
+                    .any(|(pool, rank, since)| *pool == device.pool && here.is_none_or(|h| *rank < h) && may(since))
         };
         let called = self.send_away(better, usize::try_from(m.most).unwrap_or(usize::MAX), second);
         let unused = m.most.saturating_sub(u32::try_from(called).unwrap_or(u32::MAX));
@@ -72,7 +76,7 @@ impl Message for Census {
 impl Handler<Census> for DeviceHost {
     type Result = ();
     fn handle(&mut self, m: Census, _: &mut Context<Self>) {
-        let pools = (0u16..).zip(&self.directory.pools).filter(|(_, p)| p.group == m.group);
+        let pools = self.directory.pools_of(m.group);
         let here = |(pool, _)| {
             let all = self.counts.of_pool(self.index, pool);
             let busy = self.busy.get(&pool).copied().unwrap_or(0).min(all);

@@ -100,7 +100,7 @@ impl Handler<Adopt> for DeviceHost {
                 continue;
             }
             let Some(device) = self.revived(index, expires_at, &row) else { continue };
-            let (pool, rank) = (device.pool, device.rank);
+            let (place, rank) = ((device.group, device.pool), device.rank);
             let Ok(key) = self.devices.insert(device) else { break };
             let slot = key.slot;
             self.rows.keep_extensions(&row);
@@ -109,7 +109,7 @@ impl Handler<Adopt> for DeviceHost {
                 device.armed = self.wheel.arm(slot, expires_at);
                 self.rows.put(now, device, true);
             }
-            self.count(pool, rank, true);
+            self.count(place, rank, true);
             self.metrics.happened(Happened::Adopted);
             self.note(index, Happened::Adopted, rank);
         }
@@ -120,7 +120,7 @@ impl Handler<Adopt> for DeviceHost {
 impl DeviceHost {
     /// The actor of a device as its row tells it.
     fn revived(&self, index: DeviceIndex, expires_at: u32, row: &RegistrationRow) -> Option<Device> {
-        let pool = self.directory.pool_of(index)?;
+        let (group, pool) = (self.directory.group_of(index)?, self.directory.pool_of(index)?);
         Some(Device {
             key: row.device,
             call_id: row.call_id,
@@ -133,14 +133,15 @@ impl DeviceHost {
             answered: 0,
             index,
             armed: 0,
-            rank: row.rank,
+            // The group may have changed while the node was away.
+            rank: self.directory.rank(group, self.index).unwrap_or(row.rank),
             reason: RegisterReason::Adopted.code(),
             traits: Traits::default(),
             busy: false,
             called_home: 0,
             nonces: self.nonces_of_row(row.nonce),
             since: row.since,
-            group: self.directory.group_of(index)?,
+            group,
             pool,
             peer: Peer { addr: row.source, flow: Flow::Udp(self.edge.socket_for(row.source)) },
             contact: Arc::clone(&row.contact),
@@ -233,6 +234,7 @@ impl Handler<ViewChanged> for DeviceHost {
         self.service = m.view.nodes.get(&self.me.node).map_or(Service::Joining, |n| n.service);
         self.view = m.view;
         self.last_heard = m.last_heard;
+        self.see_who_must_leave();
     }
 }
 
@@ -267,6 +269,8 @@ impl Handler<HostTick> for DeviceHost {
         self.turn_wheel(now);
         self.expire_later(now);
         self.edge.tick(now);
+        self.go_on_sweeping(now);
+        self.see_who_must_leave();
         self.flush_rows(now, false);
         self.judge_overload(now);
         self.metrics.backlog.set(f64::from(self.admission.backlog(now)));

@@ -9,6 +9,7 @@ mod care;
 mod later;
 mod quarantine;
 pub mod queries;
+mod reconfigure;
 mod rows;
 mod streams;
 
@@ -17,6 +18,7 @@ pub use calling_home::{Asked, CallHome, Census, Leave};
 pub use care::{Adopt, ChunkRead, Claim, Claims, HostTick, ReadChunk, Settle, ViewChanged};
 pub use later::LaterClaims;
 pub use quarantine::{Case, Heard, Quarantine, Release, Tell};
+pub use reconfigure::{Reconfigure, Sweep};
 pub use rows::Batch;
 
 use crate::call_manager::{CallManager, RowsChanged};
@@ -112,6 +114,10 @@ pub struct DeviceHost {
     pub(crate) metrics: HostMetrics,
     /// Where the walk for devices to call home goes on.
     pub(crate) home_cursor: u32,
+    /// Where the walk after a change of the configuration goes on; none is under way when there is none.
+    pub(crate) sweep: Option<u32>,
+    /// Whether a device that refreshes may have to go instead: the node is about to stop, or is no member of a group whose devices it has.
+    pub(crate) some_must_leave: bool,
 }
 
 impl Actor for DeviceHost {
@@ -167,6 +173,8 @@ impl DeviceHost {
             queues: None,
             busy: BTreeMap::new(),
             home_cursor: 0,
+            sweep: None,
+            some_must_leave: false,
         }
     }
     /// Second of the node's clock.
@@ -204,19 +212,18 @@ impl DeviceHost {
         let left = why == Happened::Removed;
         self.keep_nonces(device.index, if left { device.nonces } else { device.nonces.burnt() });
         self.rows.remove(now, &device);
-        self.count(device.pool, device.rank, false);
+        self.count((device.group, device.pool), device.rank, false);
         self.metrics.happened(why);
         self.note(device.index, why, device.rank);
         Some(device)
     }
-    /// Keeps counts and the gauge of a group and rank in step.
-    pub(crate) fn count(&mut self, pool: u16, rank: Rank, more: bool) {
+    /// Keeps counts and the gauge of a group and rank in step. What a device was counted under is in the device.
+    pub(crate) fn count(&mut self, (group, pool): (u16, u16), rank: Rank, more: bool) {
         if more {
             self.counts.add(self.index, pool, rank);
         } else {
             self.counts.remove(self.index, pool, rank);
         }
-        let Some(group) = self.directory.pools.get(usize::from(pool)).map(|p| p.group) else { return };
         let Some(count) = self.by_group.get_mut(usize::from(group)).and_then(|g| g.get_mut(rank.position())) else {
             return;
         };

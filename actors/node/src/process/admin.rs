@@ -1,8 +1,8 @@
 //! Answers the console: each request of `tandem_model::admin` to what the process knows or does.
 
 use super::Process;
-use super::status::Snapshot;
-use crate::directory::Group;
+use super::status::{Snapshot, failback_preview, group_detail, group_status};
+use crate::directory::Directory;
 use crate::error::NodeError;
 use crate::group_supervisor::Start;
 use std::collections::BTreeMap;
@@ -21,16 +21,9 @@ pub(crate) fn nobody_runs() -> AdminError {
 }
 
 impl Process {
-    fn find_group(&self, name: &GroupName) -> Result<(u16, &Group), AdminError> {
-        let index = self.directory.group_index(name);
-        let found = index.and_then(|i| Some((i, self.directory.groups.get(usize::from(i))?)));
-        found.ok_or_else(|| {
-            AdminError::unknown(
-                "CallManager group",
-                name.as_str(),
-                self.directory.groups.iter().map(|g| g.name.as_str()),
-            )
-        })
+    fn find_group(directory: &Directory, name: &GroupName) -> Result<u16, AdminError> {
+        let names = || directory.live_groups().map(|(_, g)| g.name.as_str());
+        directory.group_index(name).ok_or_else(|| AdminError::unknown("CallManager group", name.as_str(), names()))
     }
 
     async fn answer(&self, request: Request) -> Result<Reply, AdminError> {
@@ -48,16 +41,19 @@ impl Process {
             }
             Request::GroupList => {
                 let snapshot = self.snapshot().await;
-                let groups = (0u16..).zip(&self.directory.groups);
-                let groups = groups.map(|(i, g)| self.group_status(i, g, &snapshot)).collect();
+                let groups = snapshot.directory.live_groups();
+                let groups = groups.map(|(i, g)| group_status(i, g, &snapshot)).collect();
                 Ok(Reply::Groups(GroupList { groups }))
             }
             Request::GroupShow(name) => {
-                let (index, group) = self.find_group(&name)?;
-                Ok(Reply::Group(self.group_detail(index, group, &self.snapshot().await)))
+                let snapshot = self.snapshot().await;
+                let index = Self::find_group(&snapshot.directory, &name)?;
+                let group = snapshot.directory.groups.get(usize::from(index)).cloned();
+                let group = group.ok_or_else(|| AdminError::unknown("CallManager group", name.as_str(), []))?;
+                Ok(Reply::Group(group_detail(index, &group, &snapshot)))
             }
             Request::Failback { group, preview } => {
-                let (index, _) = self.find_group(&group)?;
+                let index = Self::find_group(&self.directory(), &group)?;
                 Ok(Reply::Failback(self.failback(index, group, preview).await?))
             }
             Request::Config(request) => Ok(Reply::Config(self.configuration(*request).await?)),
@@ -67,23 +63,24 @@ impl Process {
 
     /// A filter that names what does not exist is a mistake, not an empty list.
     fn check_query(&self, query: &DeviceQuery) -> Result<(), AdminError> {
+        let directory = self.directory();
         if let Some(group) = &query.group {
-            self.find_group(group)?;
+            Self::find_group(&directory, group)?;
         }
         if let Some(pool) = &query.pool
-            && !self.directory.pools.iter().any(|p| p.name == *pool)
+            && directory.pool_index(pool).is_none()
         {
-            let known = self.directory.pools.iter().map(|p| p.name.as_str());
+            let known = directory.live_pools().map(|(_, p)| p.name.as_str());
             return Err(AdminError::unknown("device pool", pool.as_str(), known));
         }
         match &query.node {
-            Some(node) if self.directory.node_index(node).is_none() => Err(self.unknown_node(node)),
+            Some(node) if directory.node_index(node).is_none() => Err(self.unknown_node(node)),
             _ => Ok(()),
         }
     }
 
     fn unknown_node(&self, name: &NodeName) -> AdminError {
-        AdminError::unknown("node", name.as_str(), self.directory.nodes.iter().map(NodeName::as_str))
+        AdminError::unknown("node", name.as_str(), self.directory().nodes.iter().map(NodeName::as_str))
     }
 
     async fn failback(&self, index: u16, group: GroupName, preview: bool) -> Result<Failback, AdminError> {
@@ -91,11 +88,11 @@ impl Process {
         if snapshot.answering.is_none() {
             return Err(nobody_runs());
         }
-        let plan = self.failback_preview(index, true, &snapshot);
+        let plan = failback_preview(index, true, &snapshot);
         let started = !preview && plan.would_move > 0;
         if started {
             for node in self.running() {
-                if let Some(supervisor) = node.handles.groups.get(usize::from(index)) {
+                if let Some(supervisor) = node.handles.groups.get(index) {
                     supervisor
                         .tell_vital(Start)
                         .map_err(|e| AdminError::new(ErrorKind::Unavailable, format!("{}: {e}", node.me.node)))?;
@@ -129,7 +126,7 @@ impl Process {
     }
 
     async fn command(&self, name: NodeName, command: NodeCommand) -> Result<NodeDone, AdminError> {
-        if self.directory.node_index(&name).is_none() {
+        if self.directory().node_index(&name).is_none() {
             return Err(self.unknown_node(&name));
         }
         if !self.is_here(&name) {

@@ -14,9 +14,7 @@ use std::sync::Arc;
 use tandem_base::NodeName;
 use tandem_host::clock::Clock;
 use tandem_host::random::Random;
-use tandem_model::admin::config::Impact;
 use tandem_model::config::Config;
-use tandem_model::config::rows::RowChange;
 
 /// See the module. Empty when the configuration came from no file.
 pub(super) struct Databases {
@@ -25,6 +23,8 @@ pub(super) struct Databases {
     founder: Option<NodeName>,
     /// What is to be said once there is a journal.
     said: Vec<String>,
+    /// Which state of the database the configuration in force is; nothing while it is empty.
+    pub(super) revision: u64,
     /// Printed when the database is founded here.
     pub(super) first_token: Option<String>,
 }
@@ -44,6 +44,7 @@ impl Databases {
             seed: None,
             founder: config.publisher_name().cloned(),
             said: Vec::new(),
+            revision: 0,
             first_token: None,
         };
         let Some(source) = &config.source else { return Ok((this, None)) };
@@ -69,6 +70,7 @@ impl Databases {
         }
         let from_rows = || Config::from_rows(seed.rows().to_vec(), config.publisher_name().map(NodeName::as_str)).ok();
         let best_is_none = best.is_none();
+        this.revision = best.as_ref().map_or(0, |(revision, _)| *revision);
         let in_force = best.map(|(_, config)| config).or_else(from_rows).map(|found| with_bootstrap(found, config));
         let founds = best_is_none && this.founder.as_ref().is_some_and(|f| this.stores.contains_key(f));
         if founds {
@@ -119,10 +121,7 @@ impl Process {
         let head = store.ask(|worker| worker.head().clone()).await.ok()?;
         let founder = self.databases.founder.clone();
         let seed = self.databases.seed.clone();
-        Some(Database { store, head, founder, seed, effect: Arc::new(|_| ()) })
-    }
-    /// What a change would do to devices.
-    pub(crate) fn impact(&self, _changes: &[RowChange]) -> Impact {
-        Impact::default()
+        let (live, copy) = (Arc::clone(&self.live), Arc::clone(&store));
+        Some(Database { store, head, founder, seed, effect: Arc::new(move |effect| live.changed(&copy, effect)) })
     }
 }

@@ -4,8 +4,10 @@ use super::Process;
 use crate::call_manager::queries::{Copies, Copy};
 use crate::device_host::queries::{Find, Hosted};
 use crate::device_host::{Case, Release};
-use crate::locator::{Alias, DeviceIndex};
+use crate::directory::Directory;
+use crate::locator::DeviceIndex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tandem_base::{DeviceName, DirectoryNumber, NodeLife, NodeName, UnixMillis};
 use tandem_model::admin::{
     AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, HISTORY_MAX,
@@ -31,20 +33,14 @@ struct Known {
 }
 
 impl Process {
-    fn name_of(&self, index: DeviceIndex) -> Option<DeviceName> {
-        self.directory.name(index)
-    }
-
     /// A device by name.
     pub(super) fn find_device(&self, name: &DeviceName) -> Result<DeviceIndex, AdminError> {
-        match self.directory.find(name.as_str().as_bytes()) {
-            Some(Alias::Device(index)) if self.directory.name_text(index) == name.as_str() => Ok(index),
-            _ => {
-                // The nearest name is looked for among the first devices only: a directory may have a million.
-                let some = (0..u32::try_from(self.directory.len().min(20_000)).unwrap_or(0)).map(DeviceIndex);
-                Err(AdminError::unknown("device", name.as_str(), some.map(|i| self.directory.name_text(i))))
-            }
-        }
+        let directory = self.directory();
+        directory.device_named(name.as_str()).ok_or_else(|| {
+            // The nearest name is looked for among the first devices only: a directory may have a million.
+            let some = directory.devices().take(20_000);
+            AdminError::unknown("device", name.as_str(), some.map(|i| directory.name_text(i)))
+        })
     }
 
     /// Asks the hosts of this process, and one node's copies for the rest.
@@ -79,9 +75,9 @@ impl Process {
         found
     }
 
-    fn entry(&self, index: DeviceIndex, known: &Known) -> Option<DeviceEntry> {
-        let pool = self.directory.pools.get(usize::from(self.directory.pool_of(index)?))?;
-        let group = self.directory.groups.get(usize::from(pool.group))?;
+    fn entry(directory: &Directory, index: DeviceIndex, known: &Known) -> Option<DeviceEntry> {
+        let pool = directory.pools.get(usize::from(directory.pool_of(index)?))?;
+        let group = directory.groups.get(usize::from(pool.group))?;
         let row = known.row.as_ref();
         let state = match (known.quarantined.is_some(), row, known.orphaned) {
             (true, ..) => DeviceState::Quarantined,
@@ -90,11 +86,11 @@ impl Process {
             (_, None, _) => DeviceState::Unregistered,
         };
         Some(DeviceEntry {
-            name: self.name_of(index)?,
+            name: directory.name(index)?,
             pool: pool.name.clone(),
             group: group.name.clone(),
-            kind: self.directory.kind(index).map(|k| k.to_string()).unwrap_or_default(),
-            lines: self.directory.lines_of(index).filter_map(|l| DirectoryNumber::new(l).ok()).collect(),
+            kind: directory.kind(index).map(|k| k.to_string()).unwrap_or_default(),
+            lines: directory.lines_of(index).filter_map(|l| DirectoryNumber::new(l).ok()).collect(),
             state,
             node: known.owner.as_ref().map(|o| o.node.clone()),
             rank: row.map(|r| r.rank),
@@ -106,7 +102,8 @@ impl Process {
     /// `tandem device list`.
     pub(super) async fn device_page(&self, query: &DeviceQuery) -> Result<DevicePage, AdminError> {
         let wanted = query.page_size();
-        let names = self.matching(query);
+        let directory = self.directory();
+        let names = matching(&directory, query);
         let mut devices: Vec<DeviceEntry> = Vec::new();
         let mut rest = names.as_slice();
         while !rest.is_empty() && devices.len() <= wanted {
@@ -114,35 +111,12 @@ impl Process {
             rest = later;
             let chunk: Vec<DeviceIndex> = now.to_vec();
             for (index, known) in chunk.iter().zip(self.look_up(&chunk).await) {
-                devices.extend(self.entry(*index, &known).filter(|e| fits(e, query)));
+                devices.extend(Self::entry(&directory, *index, &known).filter(|e| fits(e, query)));
             }
         }
         let next = (devices.len() > wanted).then(|| devices.get(wanted.saturating_sub(1)).map(|d| d.name.clone()));
         devices.truncate(wanted);
         Ok(DevicePage { devices, next: next.flatten() })
-    }
-
-    /// Devices that the configuration alone lets through, by name, behind the cursor.
-    fn matching(&self, query: &DeviceQuery) -> Vec<DeviceIndex> {
-        let search = query.search.as_ref().map(|s| s.to_lowercase());
-        let mut found: BTreeMap<&str, DeviceIndex> = BTreeMap::new();
-        for index in (0..u32::try_from(self.directory.len()).unwrap_or(u32::MAX)).map(DeviceIndex) {
-            let name = self.directory.name_text(index);
-            if query.cursor.as_ref().is_some_and(|c| name <= c.as_str()) {
-                continue;
-            }
-            let pool = self.directory.pool_of(index).and_then(|p| self.directory.pools.get(usize::from(p)));
-            let group = pool.and_then(|p| self.directory.groups.get(usize::from(p.group)));
-            let by_pool = query.pool.as_ref().is_none_or(|p| pool.is_some_and(|x| x.name == *p));
-            let by_group = query.group.as_ref().is_none_or(|g| group.is_some_and(|x| x.name == *g));
-            let by_text = search.as_ref().is_none_or(|s| {
-                name.to_lowercase().contains(s) || self.directory.lines_of(index).any(|l| l.starts_with(s.as_str()))
-            });
-            if by_pool && by_group && by_text {
-                found.insert(name, index);
-            }
-        }
-        found.into_values().collect()
     }
 
     async fn known(&self, index: DeviceIndex) -> Known {
@@ -153,13 +127,15 @@ impl Process {
     pub(super) async fn device_detail(&self, name: &DeviceName) -> Result<DeviceDetail, AdminError> {
         let index = self.find_device(name)?;
         let known = self.known(index).await;
-        let entry = self.entry(index, &known).ok_or_else(|| AdminError::unknown("device", name.as_str(), []))?;
+        let directory = self.directory();
+        let entry =
+            Self::entry(&directory, index, &known).ok_or_else(|| AdminError::unknown("device", name.as_str(), []))?;
         let row = known.row.as_ref();
         let now = self.clock.unix_millis().0;
-        let kept = |case: Case| Some(InQuarantine { node: self.directory.node(case.node)?.clone(), since: case.at });
+        let kept = |case: Case| Some(InQuarantine { node: directory.node(case.node)?.clone(), since: case.at });
         Ok(DeviceDetail {
             quarantine: known.quarantined.and_then(kept),
-            members: self.directory.group_of(index).map(|g| self.directory.members(g)).unwrap_or_default(),
+            members: directory.group_of(index).map(|g| directory.members(g)).unwrap_or_default(),
             transport: row.map(|r| r.transport.word().to_owned()),
             source: row.map(|r| r.source.to_string()),
             expires: known.expires_in.map(|secs| UnixMillis(now + secs * 1_000)),
@@ -173,12 +149,13 @@ impl Process {
         let index = self.find_device(name)?;
         let known = self.known(index).await;
         let snapshot = self.snapshot().await;
-        let Some((group, view)) = self.directory.group_of(index).zip(snapshot.view()) else {
+        let directory = Arc::clone(&snapshot.directory);
+        let Some((group, view)) = directory.group_of(index).zip(snapshot.view()) else {
             return Err(super::admin::nobody_runs());
         };
-        let group_name = self.directory.groups.get(usize::from(group)).map(|g| g.name.clone());
+        let group_name = directory.groups.get(usize::from(group)).map(|g| g.name.clone());
         let group_name = group_name.ok_or_else(|| AdminError::unknown("device", name.as_str(), []))?;
-        let members: Vec<NodeName> = self.directory.members(group);
+        let members: Vec<NodeName> = directory.members(group);
         let stay = known.owner.as_ref().zip(known.row.as_ref()).map(|(owner, row)| Stay {
             owner,
             since: UnixMillis(u64::from(row.since) * 1_000),
@@ -187,7 +164,7 @@ impl Process {
         let found = explain(&Subject { device: name, group: &group_name, members: &members, stay }, view);
         let mut sentence = found.sentence;
         if let Some(case) = known.quarantined {
-            let node = self.directory.node(case.node).map_or("?", NodeName::as_str);
+            let node = directory.node(case.node).map_or("?", NodeName::as_str);
             let text =
                 format!("; it is in quarantine because its messages panicked its actor twice, the last time at {node}");
             sentence.push_str(&text);
@@ -213,6 +190,29 @@ impl Process {
         }
         released
     }
+}
+
+/// Devices that the configuration alone lets through, by name, behind the cursor.
+fn matching(directory: &Directory, query: &DeviceQuery) -> Vec<DeviceIndex> {
+    let search = query.search.as_ref().map(|s| s.to_lowercase());
+    let mut found: BTreeMap<&str, DeviceIndex> = BTreeMap::new();
+    for index in directory.devices() {
+        let name = directory.name_text(index);
+        if query.cursor.as_ref().is_some_and(|c| name <= c.as_str()) {
+            continue;
+        }
+        let pool = directory.pool_of(index).and_then(|p| directory.pools.get(usize::from(p)));
+        let group = pool.and_then(|p| directory.groups.get(usize::from(p.group)));
+        let by_pool = query.pool.as_ref().is_none_or(|p| pool.is_some_and(|x| x.name == *p));
+        let by_group = query.group.as_ref().is_none_or(|g| group.is_some_and(|x| x.name == *g));
+        let by_text = search.as_ref().is_none_or(|s| {
+            name.to_lowercase().contains(s) || directory.lines_of(index).any(|l| l.starts_with(s.as_str()))
+        });
+        if by_pool && by_group && by_text {
+            found.insert(name, index);
+        }
+    }
+    found.into_values().collect()
 }
 
 fn fits(entry: &DeviceEntry, query: &DeviceQuery) -> bool {

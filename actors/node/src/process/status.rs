@@ -5,8 +5,9 @@ use crate::call_manager::queries::{Look, Overview};
 use crate::config;
 use crate::counts::Counts;
 use crate::device_host::queries as host;
-use crate::directory::Group;
+use crate::directory::{Directory, Group};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tandem_base::{Incarnation, NodeName};
 use tandem_host::clock::Clock;
 use tandem_model::admin::{ByRank, GroupDetail, GroupStatus, NodeState, NodeStatus, Registrations, Status};
@@ -17,6 +18,8 @@ use tandem_rules::placement::desired;
 
 /// What all running nodes of the process said.
 pub(super) struct Snapshot {
+    /// The configuration in force then.
+    pub(super) directory: Arc<Directory>,
     /// The node whose view counts, if any runs.
     pub(super) answering: Option<NodeName>,
     /// Each running node's view.
@@ -50,6 +53,7 @@ const fn state(seen: &NodeView) -> NodeState {
 impl Process {
     /// Asks every running node of the process.
     pub(super) async fn snapshot(&self) -> Snapshot {
+        let directory = self.directory();
         let mut overviews: BTreeMap<NodeName, Overview> = BTreeMap::new();
         let mut counts = Counts::default();
         let mut quarantined = 0;
@@ -69,12 +73,12 @@ impl Process {
         let answering = best.map(|(name, _)| name.clone());
         if let Some((_, overview)) = best {
             // What nodes outside this process serve is known from the copies of the answering node alone.
-            let inside: Vec<u16> = overviews.keys().filter_map(|n| self.directory.node_index(n)).collect();
+            let inside: Vec<u16> = overviews.keys().filter_map(|n| directory.node_index(n)).collect();
             counts.merge_where(&overview.counts, |node| !inside.contains(&node));
         }
         let views = overviews.into_iter().map(|(name, o)| (name, o.view)).collect();
         let (publisher, copies) = self.config_copies(answering.as_ref()).await;
-        Snapshot { answering, views, counts, quarantined, publisher, copies }
+        Snapshot { directory, answering, views, counts, quarantined, publisher, copies }
     }
 
     /// What the answering node knows of all copies of the configuration, and what each node of the process says of its own.
@@ -99,17 +103,18 @@ impl Process {
     /// `tandem status`.
     pub(super) async fn status(&self) -> Status {
         let snapshot = self.snapshot().await;
+        let directory = &snapshot.directory;
         let mut registrations = Registrations::default();
         for (_, _, rank, count) in snapshot.counts.iter() {
             registrations.by_rank.add(rank, u64::from(count));
         }
         registrations.total = registrations.by_rank.total();
         Status {
-            cluster: self.directory.cluster.clone(),
-            config_revision: self.directory.revision,
+            cluster: directory.cluster.to_string(),
+            config_revision: directory.mark.revision,
             answered_by: snapshot.answering.clone(),
-            nodes: (0u16..).zip(&self.directory.nodes).map(|(i, n)| self.node_status(i, n, &snapshot)).collect(),
-            groups: (0u16..).zip(&self.directory.groups).map(|(i, g)| self.group_status(i, g, &snapshot)).collect(),
+            nodes: (0u16..).zip(&*directory.nodes).map(|(i, n)| self.node_status(i, n, &snapshot)).collect(),
+            groups: directory.live_groups().map(|(i, g)| group_status(i, g, &snapshot)).collect(),
             registrations,
             quarantined: snapshot.quarantined,
         }
@@ -118,7 +123,7 @@ impl Process {
     /// Each node with its state and how many devices it serves.
     pub async fn at_a_glance(&self) -> Vec<(NodeName, NodeState, u64)> {
         let snapshot = self.snapshot().await;
-        let nodes = (0u16..).zip(&self.directory.nodes);
+        let nodes = (0u16..).zip(&*snapshot.directory.nodes);
         nodes.map(|(i, n)| (n.clone(), self.state_of(n, &snapshot), snapshot.counts.of_node(i))).collect()
     }
 
@@ -133,7 +138,7 @@ impl Process {
     fn node_status(&self, index: u16, name: &NodeName, snapshot: &Snapshot) -> NodeStatus {
         let seen = |view: &ClusterView| view.nodes.get(name).map(state);
         let incarnation = snapshot.views.get(name).or(snapshot.view()).and_then(|v| v.nodes.get(name));
-        let addresses = self.directory.addresses.get(usize::from(index)).map_or(Vec::new(), |[udp, tcp]| {
+        let addresses = snapshot.directory.addresses.get(usize::from(index)).map_or(Vec::new(), |[udp, tcp]| {
             let line = |kind: &'static str| move |a: &std::net::SocketAddr| format!("{kind}:{a}");
             udp.iter().map(line("udp")).chain(tcp.iter().map(line("tcp"))).collect()
         });
@@ -147,7 +152,7 @@ impl Process {
                 .unwrap_or(Incarnation(0)),
             publisher: match &snapshot.publisher {
                 Some(publisher) => publisher == name,
-                None => index == self.directory.publisher,
+                None => index == snapshot.directory.publisher,
             },
             config_revision: snapshot.copies.get(name).and_then(|(revision, _)| *revision),
             config_lag: snapshot.copies.get(name).map_or(0, |(_, lag)| *lag),
@@ -156,63 +161,63 @@ impl Process {
             seen_by: snapshot.views.iter().filter_map(|(who, view)| Some((who.clone(), seen(view)?))).collect(),
         }
     }
+}
 
-    /// One group as in the status.
-    pub(super) fn group_status(&self, index: u16, group: &Group, snapshot: &Snapshot) -> GroupStatus {
-        let members = self.directory.members(index);
-        let mut by_node: BTreeMap<NodeName, u64> = members.iter().map(|m| (m.clone(), 0)).collect();
-        for (node, pool, _, count) in snapshot.counts.iter() {
-            if self.directory.pools.get(usize::from(pool)).is_some_and(|p| p.group == index)
-                && let Some(name) = self.directory.node(node)
+/// One group as in the status.
+pub(super) fn group_status(index: u16, group: &Group, snapshot: &Snapshot) -> GroupStatus {
+    let members = snapshot.directory.members(index);
+    let mut by_node: BTreeMap<NodeName, u64> = members.iter().map(|m| (m.clone(), 0)).collect();
+    for (node, pool, _, count) in snapshot.counts.iter() {
+        if snapshot.directory.pools.get(usize::from(pool)).is_some_and(|p| p.group == index)
+            && let Some(name) = snapshot.directory.node(node)
+        {
+            *by_node.entry(name.clone()).or_default() += u64::from(count);
+        }
+    }
+    GroupStatus {
+        name: group.name.clone(),
+        devices: snapshot.directory.devices_of_group(index),
+        policy: group.failback.word().to_owned(),
+        members,
+        by_node,
+    }
+}
+
+/// `tandem group show`.
+pub(super) fn group_detail(index: u16, group: &Group, snapshot: &Snapshot) -> GroupDetail {
+    let mut by_rank = ByRank::default();
+    let mut pools = Vec::new();
+    for (i, pool) in snapshot.directory.pools_of(index) {
+        pools.push(pool.name.clone());
+        for (_, p, rank, count) in snapshot.counts.iter() {
+            if p == i {
+                by_rank.add(rank, u64::from(count));
+            }
+        }
+    }
+    let status = group_status(index, group, snapshot);
+    let if_down = snapshot.view().map(|view| if_down(&status, view)).unwrap_or_default();
+    GroupDetail { status, by_rank, pools, if_down }
+}
+
+/// Who of a group would go home.
+pub(super) fn failback_preview(index: u16, asked: bool, snapshot: &Snapshot) -> Preview {
+    let Some(view) = snapshot.view() else { return Preview::default() };
+    let members = snapshot.directory.members(index);
+    let policy = snapshot.directory.groups.get(usize::from(index)).map(|g| g.failback).unwrap_or_default();
+    let pools = snapshot.directory.pools_of(index).map(|(i, pool)| {
+        let mut by_node = BTreeMap::new();
+        for (node, p, _, count) in snapshot.counts.iter() {
+            if p == i
+                && let Some(name) = snapshot.directory.node(node)
             {
-                *by_node.entry(name.clone()).or_default() += u64::from(count);
+                *by_node.entry(name.clone()).or_insert(0) += u64::from(count);
             }
         }
-        GroupStatus {
-            name: group.name.clone(),
-            devices: u64::from(group.devices),
-            policy: group.failback.word().to_owned(),
-            members,
-            by_node,
-        }
-    }
-
-    /// `tandem group show`.
-    pub(super) fn group_detail(&self, index: u16, group: &Group, snapshot: &Snapshot) -> GroupDetail {
-        let mut by_rank = ByRank::default();
-        let mut pools = Vec::new();
-        for (i, pool) in (0u16..).zip(&self.directory.pools).filter(|(_, p)| p.group == index) {
-            pools.push(pool.name.clone());
-            for (_, p, rank, count) in snapshot.counts.iter() {
-                if p == i {
-                    by_rank.add(rank, u64::from(count));
-                }
-            }
-        }
-        let status = self.group_status(index, group, snapshot);
-        let if_down = snapshot.view().map(|view| if_down(&status, view)).unwrap_or_default();
-        GroupDetail { status, by_rank, pools, if_down }
-    }
-
-    /// Who of a group would go home.
-    pub(super) fn failback_preview(&self, index: u16, asked: bool, snapshot: &Snapshot) -> Preview {
-        let Some(view) = snapshot.view() else { return Preview::default() };
-        let members = self.directory.members(index);
-        let policy = self.directory.groups.get(usize::from(index)).map(|g| g.failback).unwrap_or_default();
-        let pools = (0u16..).zip(&self.directory.pools).filter(|(_, p)| p.group == index).map(|(i, pool)| {
-            let mut by_node = BTreeMap::new();
-            for (node, p, _, count) in snapshot.counts.iter() {
-                if p == i
-                    && let Some(name) = self.directory.node(node)
-                {
-                    *by_node.entry(name.clone()).or_insert(0) += u64::from(count);
-                }
-            }
-            PoolCount { monitor: pool.monitor, by_node }
-        });
-        let pools: Vec<_> = pools.collect();
-        preview(&members, policy, asked, &pools, view, Clock::system().now())
-    }
+        PoolCount { monitor: pool.monitor, by_node }
+    });
+    let pools: Vec<_> = pools.collect();
+    preview(&members, policy, asked, &pools, view, Clock::system().now())
 }
 
 /// How many devices would go where if one member died now.

@@ -74,7 +74,7 @@ fn a_node_that_cannot_begin_a_new_life_is_tried_again() {
     run_main(async move {
         let up = Up::start(config, &setup).await.unwrap();
         let (process, name) = (Arc::clone(&up.process), NodeName::new("AGAIN1").unwrap());
-        let udp = process.directory.sip_address(&name, true, false).unwrap();
+        let udp = process.directory().sip_address(&name, true, false).unwrap();
         // It dies, and somebody else takes its port before its next life does.
         let node = process.running()[0].clone();
         node.kill();

@@ -24,7 +24,7 @@ fn overview(cluster: &Cluster) -> ConfigOverview {
 }
 
 /// Every copy is up, at this revision, and equal.
-fn all_at(cluster: &Cluster, revision: u64) {
+pub(crate) fn all_at(cluster: &Cluster, revision: u64) {
     cluster.wait_until(&format!("all copies are at revision {revision}"), |c| {
         let copies = overview(c).copies;
         let digests: BTreeSet<_> = copies.iter().map(|c| c.digest.clone()).collect();
@@ -32,19 +32,19 @@ fn all_at(cluster: &Cluster, revision: u64) {
     });
 }
 
-fn fields(value: Value) -> Map<String, Value> {
+pub(crate) fn fields(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
-fn op(table: ConfigTable, key: &str, fields: Option<Map<String, Value>>, expect: Expect) -> ConfigOp {
+pub(crate) fn op(table: ConfigTable, key: &str, fields: Option<Map<String, Value>>, expect: Expect) -> ConfigOp {
     ConfigOp { table, key: key.to_owned(), fields, merge: false, expect, line: None }
 }
 
-fn draft(ops: Vec<ConfigOp>) -> ConfigDraft {
+pub(crate) fn draft(ops: Vec<ConfigOp>) -> ConfigDraft {
     ConfigDraft { author: "test".to_owned(), ops, ..ConfigDraft::default() }
 }
 
-fn write(cluster: &Cluster, draft: ConfigDraft) -> Result<Written, AdminError> {
+pub(crate) fn write(cluster: &Cluster, draft: ConfigDraft) -> Result<Written, AdminError> {
     match asked(cluster, ConfigRequest::Write(draft))? {
         ConfigReply::Written(written) => Ok(written),
         other => panic!("{other:?}"),

@@ -149,3 +149,14 @@ fn a_flooded_socket_is_overload_although_the_mailbox_is_quick() {
     assert!(see(200, 0));
     assert!(!see(300, 0), "and recovers");
 }
+
+#[test]
+fn another_pace_counts_from_now_on() {
+    let mut admission = Admission::with(10, 100, ms(0));
+    let taken =
+        |admission: &mut Admission, now| (0..1_000).take_while(|_| admission.take(now, 0) == Admit::Yes).count();
+    let other = Settings { registrations_per_second: 1_000, registrations_burst: 20, ..Settings::default() };
+    admission.set_pace(&other, ms(0));
+    assert_eq!(taken(&mut admission, ms(0)), 20, "the bucket has become smaller");
+    assert_eq!(taken(&mut admission, ms(15)), 15);
+}

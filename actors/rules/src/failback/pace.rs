@@ -19,6 +19,15 @@ impl Pace {
     pub fn new(per_second: u32, now: Time) -> Self {
         Self { per_second: u64::from(per_second.max(1)), saved: 0, counted: now }
     }
+    /// Another pace, from now on.
+    pub fn set(&mut self, per_second: u32, now: Time) {
+        let per_second = u64::from(per_second.max(1));
+        if per_second != self.per_second {
+            self.count(now);
+            self.per_second = per_second;
+            self.saved = self.saved.min(self.most());
+        }
+    }
     fn count(&mut self, now: Time) {
         let micros = u64::try_from(now.since(self.counted).as_micros()).unwrap_or(u64::MAX);
         self.saved = self.saved.saturating_add(micros.saturating_mul(self.per_second)).min(self.most());

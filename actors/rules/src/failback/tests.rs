@@ -152,6 +152,30 @@ fn a_manual_group_waits_for_an_operator() {
 }
 
 #[test]
+fn a_node_that_is_no_member_any_more_sends_its_devices_away_whatever_the_policy() {
+    let (name, members, dp) = (group("G"), nodes(&["A", "C"]), pool("DP"));
+    let pools = [PoolHere { name: &dp, monitor: MONITOR, idle: 10, busy: 2 }];
+    let plan = |policy| {
+        let here = GroupHere { name: &name, members: &members, policy, asked: false, pools: &pools };
+        plan_failback(&here, &view("B", &["A", "B", "C"]), at(130), &mut Pace::new(8, at(0)))
+    };
+    for policy in [Failback::Automatic, Failback::AtIdle, Failback::Manual] {
+        let plan = plan(policy);
+        assert_eq!((plan.most, plan.would_move, plan.busy_too), (4, 12, false), "{policy}");
+    }
+}
+
+#[test]
+fn another_pace_counts_from_now_on() {
+    let mut pace = Pace::new(10, at(0));
+    pace.set(1_000, at(1));
+    assert_eq!(pace.take_up_to(at(1), 5_000), 5, "what was saved so far was saved at ten a second");
+    assert_eq!(pace.take_up_to(Time::from_millis(1_100), 5_000), 100);
+    pace.set(2, at(100));
+    assert_eq!(pace.take_up_to(at(100), 5_000), 1);
+}
+
+#[test]
 fn before_the_monitor_duration_is_over_nobody_is_called_and_the_wait_is_told() {
     let plan = AUTOMATIC.plan(at(90), &mut Pace::new(1_000, at(0)));
     assert_eq!((plan.calls(), plan.would_move), (false, 103));

@@ -236,7 +236,7 @@ impl World {
 
     /// Heals the links that are not cut by a fault, and only these.
     fn renew_cuts(&self) {
-        let names = &self.directory.nodes;
+        let names = &self.directory.nodes[..];
         for (a, one) in (0_u16..).zip(names) {
             for (b, other) in (0_u16..).zip(names).filter(|(b, _)| *b > a) {
                 match (self.cuts.contains(&(a, b)), self.cuts.contains(&(b, a))) {

@@ -101,11 +101,6 @@ impl Edge {
         directory: &Directory,
         random: &mut Random,
     ) -> Self {
-        let algorithm = |a: &config::Algorithm| match a {
-            config::Algorithm::Md5 => Algorithm::Md5,
-            config::Algorithm::Sha256 => Algorithm::Sha256,
-        };
-        let algorithms: Vec<Algorithm> = directory.settings.algorithms.iter().map(algorithm).collect();
         let realm = directory.realm.as_bytes();
         Self {
             nonces: NonceKey::new(&secrets.nonce, realm),
@@ -115,7 +110,7 @@ impl Edge {
             used: used::Used::default(),
             locating: locate::Locating::default(),
             last_request: LastRequest::default(),
-            challenges: Challenges::new(Asker::Server, &algorithms, realm),
+            challenges: challenges(directory),
             own_uri: Vec::new(),
             addresses,
             tag_seed: random.next_u64(),
@@ -124,6 +119,10 @@ impl Edge {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             pending: Vec::new(),
         }
+    }
+    /// The algorithms of a challenge may have changed.
+    pub(crate) fn offer(&mut self, directory: &Directory) {
+        self.challenges = challenges(directory);
     }
     /// Metric labels of unreadable messages.
     pub fn parse_reasons() -> Vec<&'static str> {
@@ -175,6 +174,16 @@ impl Edge {
             out.send(&bytes, peer);
         }
     }
+}
+
+/// What is asked of whoever shows no credentials.
+fn challenges(directory: &Directory) -> Challenges {
+    let algorithm = |a: &config::Algorithm| match a {
+        config::Algorithm::Md5 => Algorithm::Md5,
+        config::Algorithm::Sha256 => Algorithm::Sha256,
+    };
+    let algorithms: Vec<Algorithm> = directory.settings.algorithms.iter().map(algorithm).collect();
+    Challenges::new(Asker::Server, &algorithms, directory.realm.as_bytes())
 }
 
 /// A request on its way through the edge.
