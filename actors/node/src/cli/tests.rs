@@ -142,7 +142,7 @@ impl Scripted {
             Request::Node { name, .. } => {
                 return Err(AdminError::unknown("node", name.as_str(), ["CCM1", "CCM2"]).remedy("see `tandem status`"));
             }
-            Request::DeviceRelease(_) | Request::GroupList => {
+            Request::DeviceRelease(_) | Request::GroupList | Request::Config(_) => {
                 return Err(AdminError::new(ErrorKind::Refused, "not now").code("T0001"));
             }
         })
