@@ -41,6 +41,7 @@ pub(super) fn conduct(stage: &mut Stage, scenario: &Scenario, lengths: &Lengths)
         Outcome { scenario: scenario.name.to_owned(), about: scenario.about.to_owned(), ..Outcome::default() };
     outcome.before = stage.look(|_| true)?;
     stage.crowd.mark()?;
+    stage.pulse.take();
     let began = stage.strike(scenario.fault, scenario.length(lengths))?;
     outcome.during = stage.look(|host| host != VICTIM || scenario.victim_answers())?;
     let during = stage.crowd.count()?;
@@ -68,6 +69,7 @@ pub(super) fn conduct(stage: &mut Stage, scenario: &Scenario, lengths: &Lengths)
             .link_notes
             .extend(notes.into_iter().map(|e| format!("{} s: {}", e.at.saturating_sub(began) / 1_000, e.text)));
     }
+    outcome.kept_waiting_ms = stage.pulse.take();
     outcome.seconds = now().saturating_sub(started) as f64 / 1_000.0;
     judge(&mut outcome, scenario, stage);
     Ok(outcome)

@@ -1,7 +1,7 @@
 //! `tandem-bench hosts`: three hosts as network namespaces, a node on each, thousands of phones, and everything that happens to a network.
 //!
 //! `network` the namespaces and cuts, `nodes` the processes of `tandem` and what they say, `phones` the phones' own process and `crowd` the way
-//! to it, `scenario` what is done and what may follow, `stage` doing it, `ear` what nodes tell meanwhile, `conduct` one
+//! to it, `scenario` what is done and what may follow, `stage` doing it, `ear` what nodes tell meanwhile, `pulse` whether anybody ran, `conduct` one
 //! scenario, `outcome` figures beside limits, `report` words. It must never leave a process or a namespace behind, and never touch the machine's own network.
 
 mod command;
@@ -13,6 +13,7 @@ mod network;
 mod nodes;
 mod outcome;
 pub(crate) mod phones;
+mod pulse;
 mod report;
 mod scenario;
 mod stage;
@@ -41,6 +42,10 @@ pub(crate) fn run(global: &Global, hosts: &Hosts) -> Result<bool, Error> {
     }
     // Processes in other namespaces are told this path.
     let tandem = tandem.canonicalize().map_err(Error::io(format!("cannot find {}", tandem.display())))?;
+    if global.nice != 0 {
+        let me = std::process::id().to_string();
+        command::run("renice", &["-n", &global.nice.to_string(), "-p", &me])?;
+    }
     network::sweep();
     let usual = std::env::temp_dir().join(format!("tandem-hosts-{}", std::process::id()));
     let folder = global.work.clone().unwrap_or(usual);

@@ -72,6 +72,8 @@ pub(super) struct Outcome {
     pub(super) false_suspicions: usize,
     /// Notes of the link: sessions that were opened anew.
     pub(super) link_notes: Vec<String>,
+    /// The longest that the machine kept this very program waiting for a core.
+    pub(super) kept_waiting_ms: u64,
     pub(super) checks: Vec<Check>,
 }
 

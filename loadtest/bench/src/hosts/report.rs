@@ -11,6 +11,8 @@ use std::fmt::Write;
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;
+/// From here on it is said that the machine had no core to spare.
+const WAITING_WORTH_A_WORD_MS: u64 = 200;
 
 /// All of them.
 pub(super) fn render(form: Form, devices: u32, outcomes: &[Outcome]) -> String {
@@ -81,6 +83,13 @@ fn one(text: &mut String, form: Form, o: &Outcome) {
         ms(o.equal_ms),
         ms(o.home_ms)
     );
+    if o.kept_waiting_ms >= WAITING_WORTH_A_WORD_MS {
+        let _ = writeln!(
+            text,
+            "note: the machine kept this very program waiting for up to {} ms: other work is in these figures",
+            o.kept_waiting_ms
+        );
+    }
     if o.false_suspicions > 0 {
         let _ = writeln!(text, "suspicions without need: {}", o.false_suspicions);
     }

@@ -8,6 +8,7 @@ use super::ear::Ear;
 use super::network::{Cable, HOSTS, Network};
 use super::nodes::{self, Nodes, name};
 use super::outcome::{Counts, Look};
+use super::pulse::Pulse;
 use super::scenario::{Fault, OTHER, VICTIM};
 use crate::error::Error;
 use rustix::process::Signal;
@@ -25,6 +26,9 @@ const LISTEN_EVERY: Duration = Duration::from_secs(10);
 const BEATS_PER_LISTEN: u32 = 8;
 /// Half a beat of a flapping cable.
 const BEAT: Duration = Duration::from_secs(1);
+/// Lists of all devices are compared so often at most, with so long in between.
+const LISTS: u32 = 3;
+const LIST_AGAIN: Duration = Duration::from_secs(3);
 /// Busy programs, one for each core.
 const SPINNERS: usize = 2;
 
@@ -33,6 +37,7 @@ pub(super) struct Stage {
     pub(super) crowd: Crowd,
     pub(super) nodes: Nodes,
     pub(super) ear: Ear,
+    pub(super) pulse: Pulse,
     network: Network,
     devices: u32,
 }
@@ -47,7 +52,7 @@ impl Stage {
         let mut nodes = Nodes::prepare(tandem, folder, &network, devices)?;
         (0..HOSTS).try_for_each(|host| nodes.start(host))?;
         let crowd = Crowd::start(&network, devices)?;
-        let mut stage = Self { crowd, nodes, ear: Ear::default(), network, devices };
+        let mut stage = Self { crowd, nodes, ear: Ear::default(), pulse: Pulse::start(), network, devices };
         match stage.until_home()? {
             true => Ok(stage),
             false => Err(Error::Worthless(format!(
@@ -136,8 +141,20 @@ impl Stage {
         Ok(found.is_some())
     }
 
-    /// Devices that two nodes, or a node and the phones, place differently.
+    /// Devices that two nodes, or a node and the phones, place differently, and go on to do so: the lists are not of one moment.
     pub(super) fn misplaced(&mut self) -> Result<u64, Error> {
+        let mut misplaced = self.misplaced_now()?;
+        for _ in 1..LISTS {
+            if misplaced == 0 {
+                break;
+            }
+            wait(LIST_AGAIN)?;
+            misplaced = self.misplaced_now()?;
+        }
+        Ok(misplaced)
+    }
+
+    fn misplaced_now(&mut self) -> Result<u64, Error> {
         let census = self.crowd.census()?.at;
         let all = (0..HOSTS).map(|h| self.nodes.devices(h)).collect::<Result<Vec<_>, _>>()?;
         let node_at = |at: &Option<std::net::SocketAddr>| (0..HOSTS).find(|h| Some(nodes::sip(*h)) == *at).map(name);
