@@ -26,7 +26,6 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// Bytes that are no message. They carry what could be read, so that a 400 can often be sent.
-    #[expect(clippy::result_large_err, reason = "both sides are the same plain copy on the stack")]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed<'a>> {
         let mut message = Self::EMPTY;
         match message.parse_here(bytes) {
