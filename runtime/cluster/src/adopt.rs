@@ -239,14 +239,14 @@ impl<R: Row> Cluster<R> {
             }
             return;
         }
-        self.keep_orphans(now, &chunk.owner, ahead, rows);
+        // Its owner may have been heard meanwhile.
+        if self.members.life_of(&chunk.owner.node).is_none_or(|known| known < chunk.owner) {
+            self.keep_orphans(now, &chunk.owner, ahead, rows);
+        }
     }
 
-    /// Orphans of a third node are kept here too, unless their owner has been heard meanwhile.
+    /// Orphans of a third node are kept here too.
     pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
-        if self.members.life_of(&owner.node).is_some_and(|known| known >= *owner) {
-            return;
-        }
         self.tables.begin(owner).iter().for_each(|old| self.forget(old));
         self.orphan(now, owner);
         let Some(copy) = self.tables.get_mut(owner) else { return };

@@ -161,7 +161,7 @@ impl<R: Row> Cluster<R> {
                 if owner.incarnation < self.me.incarnation && (cold || !self.adoptions.has_taken(&owner)) {
                     self.say(Output::Adoptable { earlier: owner, clock_ahead_micros, rows });
                 }
-            } else if self.is_wanted(&owner) {
+            } else if self.is_wanted(&owner) || self.is_silent(&owner) {
                 self.keep_orphans(now, &owner, clock_ahead_micros, rows);
             } else if cold && self.has_from_a_file(&owner) {
                 let unknown = rows.into_iter().filter(|row| !self.tables.knows(row.key())).collect();
@@ -170,6 +170,13 @@ impl<R: Row> Cluster<R> {
                 self.saved.push(Saved { owner, clock_ahead_micros, rows });
             }
         }
+    }
+
+    /// A node that is connected in a new life and was never heard in it, as one that stands still: of what it has nothing is known.
+    fn is_silent(&self, owner: &NodeLife) -> bool {
+        let known = self.tables.copies.contains_key(owner);
+        let peer = self.members.peers.get(&owner.node).filter(|peer| !peer.hearing && peer.last_heard.is_none());
+        !known && peer.is_some_and(|peer| peer.incarnation.is_some_and(|life| life > owner.incarnation))
     }
 
     /// What is here of a life that is away came from another node's file.

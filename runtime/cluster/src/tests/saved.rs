@@ -180,3 +180,28 @@ fn files_of_others_count_for_nothing_where_somebody_has_lived_on() {
     assert_eq!(net.see("B").cluster.get(5).count(), 0);
     net.assert_told();
 }
+
+/// A has a new life and stands still in it: B, which begins after that, has only its file to know A's rows from (simulator seed 479).
+#[test]
+fn rows_of_a_node_that_stands_still_in_a_new_life_are_orphans() {
+    let mut net = Net::three(36);
+    net.put("A", 0..20, 1);
+    net.run(SEC);
+    let file = written(&net, "B");
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    net.start("A", 2);
+    net.run(4 * SEC);
+    net.hang("A");
+    net.start("B", 2);
+    give(&mut net, "B", &file, 14);
+    net.run_until(8 * SEC, |net| net.see("B").cluster.is_in_sync());
+    let found: Vec<_> = net.see("B").cluster.get(5).map(|f| (f.owner.clone(), f.orphaned)).collect();
+    assert_eq!(found, [(life("A", 1), true)]);
+    // When it goes on, what it says counts.
+    net.resume("A");
+    net.run_until(4 * SEC, Net::all_equal);
+    net.run(SEC);
+    assert_eq!(net.see("B").cluster.get(5).count(), 0);
+    net.assert_told();
+}
