@@ -118,7 +118,7 @@ impl Directory {
         let mut tally = Tally::default();
         for ((before, now), (count, some)) in &moves {
             let names = some.iter().map(|d| self.name_text(*d).to_owned());
-            self.add_effect(after, *before, *now, u64::from(*count), names, &mut tally);
+            self.add_effect(after, *before, *now, *count, names, &mut tally);
         }
         let pools = after.live_pools().filter(|(pool, _)| effects.places && self.place_differs(after, *pool));
         for (pool, _) in pools {
