@@ -33,7 +33,7 @@ fn locations(c: &mut Criterion) {
     let mut group = c.benchmark_group("location");
     for devices in SIZES {
         let names = Names::new(devices as usize);
-        let locator = Locator::new(devices as usize);
+        let locator = Locator::new(devices);
         for n in 0..devices {
             names.add(&format!("u{n:07}"), DeviceIndex(n));
             locator.set_slot(DeviceIndex(n), Some(n));

@@ -17,6 +17,7 @@ pub use queries::Where;
 pub use reconfigure::Reconfigure;
 use reconfigure::{Transition, Unsent};
 use saving::Saving;
+pub use saving::{IsSaved, SaveLast};
 pub use sharing::Share;
 
 use crate::config::Configurator;
@@ -28,7 +29,7 @@ use crate::group_supervisor::Nursery;
 use crate::journal::{Fact, Journal};
 use crate::locator::Locator;
 use crate::observe::ManagerMetrics;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use crate::tables::TableFile;
 use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
@@ -57,7 +58,7 @@ pub struct Parts {
     /// The way to the peers.
     pub link: Box<dyn Link>,
     /// The cluster machine.
-    pub cluster: Cluster<Registration>,
+    pub cluster: Cluster<Entry>,
     /// Set while the node is in service.
     pub serving: Arc<AtomicBool>,
     /// Where the run-time tables are kept, and how often.
@@ -77,13 +78,15 @@ pub struct CallManager {
     pub(crate) journal: Arc<Journal>,
     pub(crate) clock: Clock,
     pub(crate) link: Box<dyn Link>,
-    pub(crate) cluster: Cluster<Registration>,
+    pub(crate) cluster: Cluster<Entry>,
     pub(crate) state: NodeState,
     pub(crate) view: ClusterView,
     /// When each node was last heard, kept beyond its death: the outage of its devices counts from there.
     pub(crate) last_heard: BTreeMap<u16, Time>,
     /// Rows of earlier lives of this node, and how far their clock was ahead: they wait until every copy is complete.
-    pub(crate) adoptable: Vec<(i64, Vec<Registration>)>,
+    pub(crate) adoptable: Vec<(i64, Vec<Entry>)>,
+    /// Whether this node owns rows of tables that it does not know.
+    pub(crate) owns_later: bool,
     /// What the living nodes serve.
     pub(crate) counts: Counts,
     pub(crate) metrics: ManagerMetrics,
@@ -135,6 +138,7 @@ impl CallManager {
             view,
             last_heard: BTreeMap::new(),
             adoptable: Vec::new(),
+            owns_later: false,
             counts: Counts::default(),
             metrics,
             serving,
@@ -157,7 +161,7 @@ impl CallManager {
         &self.me
     }
     /// One input to the cluster machine, and everything that follows from it.
-    fn feed(&mut self, input: Input<Registration>) {
+    fn feed(&mut self, input: Input<Entry>) {
         let now = self.clock.now();
         tandem_base::Machine::handle(&mut self.cluster, now, input);
         self.drain(now);
@@ -167,7 +171,7 @@ impl CallManager {
             self.carry_out(now, output);
         }
     }
-    fn carry_out(&mut self, now: Time, output: Output<Registration>) {
+    fn carry_out(&mut self, now: Time, output: Output<Entry>) {
         match output {
             Output::Send { to, lane, frame } => {
                 let bytes = frame.len();

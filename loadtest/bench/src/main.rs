@@ -15,6 +15,7 @@ mod cluster;
 mod echo;
 mod error;
 mod generator;
+mod hosts;
 mod kernel;
 mod overload;
 mod progress;
@@ -61,6 +62,14 @@ fn main() -> ExitCode {
             echo::spin();
             Ok(())
         }
+        Command::Phones => hosts::phones::serve(),
+        Command::Page { url } => server::page(url)
+            .and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(Error::io("cannot print the page"))),
+        Command::Hosts(options) => match hosts::run(&cli.global, options) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         command => return measure(&cli.global, command),
     };
     said(done)
@@ -115,7 +124,7 @@ fn measure(global: &Global, command: &Command) -> ExitCode {
             sit(&mut bench, sitting);
             sitting.devices
         }
-        Command::Echo { .. } | Command::Spin => 0,
+        Command::Echo { .. } | Command::Spin | Command::Phones | Command::Page { .. } | Command::Hosts(_) => 0,
     };
     if stopped() {
         bench.results.incomplete = Some("interrupted".to_owned());

@@ -192,10 +192,7 @@ impl Server {
     /// The sum of a metric's series whose labels contain all of these texts; `None` for servers that do not tell.
     pub(crate) fn figure(&self, metric: &str, labels: &[&str]) -> Result<Option<u64>, Error> {
         let Some(control) = &self.control else { return Ok(None) };
-        let text = ureq::get(format!("http://{control}/metrics"))
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_to_string())
-            .map_err(|e| self.trouble(format!("its metrics cannot be read: {e}")))?;
+        let text = page(&format!("http://{control}/metrics"))?;
         let ours = text.lines().filter(|l| l.split(['{', ' ']).next() == Some(metric));
         let ours = ours.filter(|l| labels.iter().all(|label| l.contains(label)));
         let values = ours.filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok());
@@ -226,6 +223,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A page of a server.
+pub(crate) fn page(url: &str) -> Result<String, Error> {
+    let answer = ureq::get(url).call().and_then(|mut answer| answer.body_mut().read_to_string());
+    answer.map_err(|e| Error::Worthless(format!("{url} cannot be read: {e}")))
 }
 
 /// A program and its arguments.

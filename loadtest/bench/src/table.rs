@@ -61,13 +61,13 @@ pub(crate) fn render(form: Form, head: &Head, results: &Results) -> String {
     text
 }
 
-fn styled(mut table: Table, form: Form) -> Table {
+pub(crate) fn styled(mut table: Table, form: Form) -> Table {
     table.load_preset(if form == Form::Markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
     table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
-fn table(head: &[&str]) -> Table {
+pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.set_header(head);
     table

@@ -67,7 +67,7 @@ mod tests {
         let (begun, has_begun) = channel();
         assert!(labour.give(move |()| {
             begun.send(()).unwrap();
-            drop(wait.recv());
+            let _ = wait.recv();
         }));
         has_begun.recv().unwrap();
         assert!(labour.give(|()| ()), "one may wait");

@@ -7,7 +7,7 @@ use super::CallManager;
 use crate::device_host;
 use crate::directory::{Applied, Directory};
 use crate::locator::DeviceIndex;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use actix::{Context, Handler, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -132,8 +132,8 @@ impl CallManager {
         }
     }
 
-    fn place_of(&self, owner: &NodeLife, row: &Registration) -> Option<(u16, Rank)> {
-        Some((self.directory.node_index(&owner.node)?, row.0.rank))
+    fn place_of(&self, owner: &NodeLife, row: &Entry) -> Option<(u16, Rank)> {
+        Some((self.directory.node_index(&owner.node)?, row.registration()?.rank))
     }
 }
 

@@ -142,7 +142,7 @@ impl Scripted {
             Request::Node { name, .. } => {
                 return Err(AdminError::unknown("node", name.as_str(), ["CCM1", "CCM2"]).remedy("see `tandem status`"));
             }
-            Request::DeviceRelease(_) | Request::GroupList => {
+            Request::DeviceRelease(_) | Request::GroupList | Request::Config(_) => {
                 return Err(AdminError::new(ErrorKind::Refused, "not now").code("T0001"));
             }
         })
@@ -265,9 +265,9 @@ fn the_status_for_people_names_what_is_wrong() {
         "\
 cluster lab, configuration 0000000000000007, answered by CCM2
 
-NODE  STATE    LIFE  ROLE        REGISTRATIONS  ADDRESSES
-CCM1  suspect     3  publisher               0  udp:127.0.0.1:5064
-CCM2  down        3  subscriber           2400  udp:127.0.0.1:5064
+NODE  STATE    LIFE  ROLE        CONFIG  REGISTRATIONS  ADDRESSES
+CCM1  suspect     3  publisher        -              0  udp:127.0.0.1:5064
+CCM2  down        3  subscriber       -           2400  udp:127.0.0.1:5064
 
 GROUP  MEMBERS      DEVICES  SERVED BY  GOES HOME
 G1     CCM1 > CCM2     2500  CCM2 2400  automatic

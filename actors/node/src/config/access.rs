@@ -15,7 +15,7 @@ use tandem_model::admin::{AdminError, ErrorKind};
 /// Shortest password, in characters.
 const PASSWORD_MIN: usize = 10;
 /// What a token begins with, so that people and scanners know one when they see it.
-const TOKEN_PREFIX: &str = "tandem_";
+const TOKEN_PREFIX: &str = "tandem-";
 /// The scope of a token that is good once.
 const ONCE: &str = "once";
 /// Key of the token that the first start prints.

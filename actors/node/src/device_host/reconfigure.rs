@@ -23,7 +23,7 @@ impl Handler<Reconfigure> for DeviceHost {
     type Result = ();
     fn handle(&mut self, m: Reconfigure, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         let before = std::mem::replace(&mut self.directory, Arc::clone(&m.0.directory));
         self.take_settings(now, &before);
         self.metrics.extend(&self.me.node, &self.directory);
@@ -54,7 +54,7 @@ impl Handler<Sweep> for DeviceHost {
     type Result = ();
     fn handle(&mut self, _: Sweep, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         self.go_on_sweeping(now);
         self.see_who_must_leave();
         self.flush_rows(now, true);
