@@ -24,6 +24,8 @@ pub mod quickstart;
 pub mod registrar;
 pub mod registration;
 pub mod run;
+#[cfg(test)]
+mod scene;
 pub mod state;
 pub mod tables;
 pub mod tree;

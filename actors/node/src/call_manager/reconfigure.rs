@@ -136,3 +136,6 @@ impl CallManager {
         Some((self.directory.node_index(&owner.node)?, row.registration()?.rank))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,6 @@ impl DeviceHost {
         self.some_must_leave = self.service == Service::Draining || strangers.next().is_some();
     }
 }
+
+#[cfg(test)]
+mod tests;

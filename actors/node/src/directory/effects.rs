@@ -4,6 +4,7 @@ use super::{Directory, Mark};
 use crate::locator::DeviceIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tandem_base::NodeName;
 use tandem_model::admin::config::{IMPACT_EXAMPLES_MAX, Impact};
 use tandem_model::config::Config;
 use tandem_rules::impact::{Restart, Tally, effect, restarts};
@@ -46,6 +47,13 @@ impl Directory {
         Applied { directory: Arc::new(directory), effects: Arc::new(effects), impact }
     }
 
+    /// The same configuration under another mark, whoever publishes it: nobody has to look at anything.
+    pub fn under(&self, mark: Mark, publisher: Option<&NodeName>) -> Applied {
+        let publisher = publisher.and_then(|n| self.node_index(n)).unwrap_or(self.publisher);
+        let directory = Arc::new(Self { mark, publisher, ..self.clone() });
+        let (effects, impact) = (Arc::default(), Tally::default().finish());
+        Applied { directory, effects, impact }
+    }
     /// What a whole configuration would do. Nothing is kept of it.
     pub fn foresee_rebuilt(&self, config: &Config) -> Impact {
         let trial = Self { interner: Arc::new(self.interner.trial()), ..self.clone() };
@@ -118,7 +126,7 @@ impl Directory {
         let mut tally = Tally::default();
         for ((before, now), (count, some)) in &moves {
             let names = some.iter().map(|d| self.name_text(*d).to_owned());
-            self.add_effect(after, *before, *now, u64::from(*count), names, &mut tally);
+            self.add_effect(after, *before, *now, *count, names, &mut tally);
         }
         let pools = after.live_pools().filter(|(pool, _)| effects.places && self.place_differs(after, *pool));
         for (pool, _) in pools {

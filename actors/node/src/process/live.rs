@@ -186,7 +186,11 @@ impl Work {
         config.settings.certificates.clone_from(&before.settings.certificates);
         config.settings.control = before.settings.control;
         let mark = Mark { revision: loaded.head.revision, digest: u128::from(config.revision) };
-        Ok((mark != before.mark).then(|| before.rebuilt(mark, &config)))
+        Ok((mark != before.mark).then(|| {
+            // A file that founded the database: the rows are those that are in force.
+            let same = mark.digest == before.mark.digest;
+            if same { before.under(mark, config.publisher_name()) } else { before.rebuilt(mark, &config) }
+        }))
     }
 
     fn put_in_force(&mut self, node: &NodeName, mut applied: Applied) {
