@@ -93,7 +93,7 @@ pub(super) fn identify(
             let hash = row.as_ref().and_then(|r| r.text("password_hash"));
             let parsed = PasswordHash::new(hash.unwrap_or(NOBODY));
             let right = parsed.is_ok_and(|h| Argon2::default().verify_password(password.as_bytes(), &h).is_ok());
-            let role = row.as_ref().and_then(|r| role(r));
+            let role = row.as_ref().and_then(role);
             let known = role.filter(|_| right && hash.is_some());
             Ok(known.map(|role| (Identity { name: user.clone(), role, scopes: None, expires: None }, None)))
         }
