@@ -23,6 +23,12 @@ use tandem_base::{NodeName, UnixMillis};
 pub const ROWS_PER_PAGE_MAX: usize = 1_000;
 /// Rows on one page when nobody says how many.
 pub const ROWS_PER_PAGE: usize = 100;
+/// Changes or audit entries on one page; who asks for more gets this many.
+pub const HISTORY_PER_PAGE_MAX: usize = 1_000;
+/// Changes or audit entries on one page when nobody says how many.
+pub const HISTORY_PER_PAGE: usize = 50;
+/// What users set for their devices.
+pub const USER_FIELDS: [&str; 3] = ["call_forward_all", "do_not_disturb", "message_waiting"];
 /// Device names given as examples in [`Impact`].
 pub const IMPACT_EXAMPLES_MAX: usize = 10;
 /// What a secret looks like in an answer.
