@@ -12,7 +12,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 use tandem_model::admin::config::{ConfigTable, Form as FieldForm, USER_FIELDS};
-use tandem_model::admin::{API, PROBLEM_JSON, ProblemDocument};
+use tandem_model::admin::{API, AdminError, ErrorKind, PROBLEM_JSON, ProblemDocument};
 
 const ABOUT: &str = "Watches, steers and configures a Tandem cluster. Every JSON answer has \"api\": 1 beside its fields; within a version \
                      fields are only added, so a client must take fields that it does not know. Refusals are problem documents (RFC 9457): \
@@ -107,9 +107,8 @@ fn build() -> Value {
     let mut all = Map::new();
     for path in paths() {
         let of_path = ROUTES.iter().filter(|r| r.path == path);
-        let operations: Map<String, Value> = of_path
-            .map(|r| (r.verb.word().to_ascii_lowercase(), operation(r, &mut sent, &mut read, &problem)))
-            .collect();
+        let operations: Map<String, Value> =
+            of_path.map(|r| (r.verb.word().to_ascii_lowercase(), operation(r, &mut sent, &mut read))).collect();
         all.insert(path.to_owned(), operations.into());
     }
     let mut schemas = tables();
@@ -127,6 +126,7 @@ fn build() -> Value {
         "paths": all,
         "components": {
             "schemas": schemas,
+            "responses": refusals(&problem),
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer", "description": "The control token, or a token of the cluster." },
                 "user": { "type": "http", "scheme": "basic", "description": "A user of the cluster." },
@@ -135,7 +135,7 @@ fn build() -> Value {
     })
 }
 
-fn operation(route: &Route, sent: &mut SchemaGenerator, read: &mut SchemaGenerator, problem: &Schema) -> Value {
+fn operation(route: &Route, sent: &mut SchemaGenerator, read: &mut SchemaGenerator) -> Value {
     let mut operation = Map::new();
     let mut put = |name: &str, value: Value| drop(operation.insert(name.to_owned(), value));
     put("operationId", route.id.into());
@@ -173,7 +173,7 @@ fn operation(route: &Route, sent: &mut SchemaGenerator, read: &mut SchemaGenerat
             put("requestBody", json!({ "required": true, "content": { "application/toml": text, "text/csv": text } }));
         }
     }
-    put("responses", responses(route, sent, problem).into());
+    put("responses", responses(route, sent).into());
     operation.into()
 }
 
@@ -225,12 +225,28 @@ fn parameters(route: &Route) -> Vec<Value> {
     all
 }
 
-/// Every answer that can happen.
-fn responses(route: &Route, sent: &mut SchemaGenerator, problem: &Schema) -> Map<String, Value> {
-    let versioned = |schema: Value| {
-        let api = json!({ "type": "object", "properties": { "api": { "type": "integer", "const": API } }, "required": ["api"] });
-        json!({ "allOf": [schema, api] })
+fn response_name(status: &str) -> String {
+    format!("Problem{status}")
+}
+/// Every refusal, once: a problem document.
+fn refusals(problem: &Schema) -> Map<String, Value> {
+    let one = |kind: ErrorKind| {
+        let content = json!({ PROBLEM_JSON: { "schema": versioned(json!(problem)) } });
+        let answer =
+            json!({ "description": ProblemDocument::from(AdminError::new(kind, "")).title, "content": content });
+        (response_name(&kind.status().to_string()), answer)
     };
+    ErrorKind::ALL.into_iter().map(one).collect()
+}
+/// What is sent of `schema`, with the version of its words.
+fn versioned(schema: Value) -> Value {
+    let api =
+        json!({ "type": "object", "properties": { "api": { "type": "integer", "const": API } }, "required": ["api"] });
+    json!({ "allOf": [schema, api] })
+}
+
+/// Every answer that can happen.
+fn responses(route: &Route, sent: &mut SchemaGenerator) -> Map<String, Value> {
     let mut all = Map::new();
     let etag = json!({ "ETag": { "description": "Names the row as it is now.", "schema": { "type": "string" } } });
     let mut good = match route.answer {
@@ -267,21 +283,26 @@ fn responses(route: &Route, sent: &mut SchemaGenerator, problem: &Schema) -> Map
     if route.conditional && !route.verb.writes() {
         all.insert("304".to_owned(), json!({ "description": "It is as it was." }));
     }
-    let trouble = json!({ "content": { PROBLEM_JSON: { "schema": versioned(json!(problem)) } } });
-    let mut refused = |status: &str, what: &str| drop(all.insert(status.to_owned(), described(what, trouble.clone())));
-    refused("400", "The request is wrong.");
+    let mut refused =
+        |status: &str| {
+            drop(all.insert(
+                status.to_owned(),
+                json!({ "$ref": format!("#/components/responses/{}", response_name(status)) }),
+            ));
+        };
+    refused("400");
     if route.need.is_some() {
-        refused("401", "Nobody is known by these credentials.");
-        refused("403", "Who asks may not.");
-        refused("404", "There is no such thing.");
-        refused("409", "It cannot be done in the present state.");
+        refused("401");
+        refused("403");
+        refused("404");
+        refused("409");
     }
     if route.verb.writes() && route.path.starts_with("/config") {
-        refused("412", "What was expected is not so.");
+        refused("412");
     }
-    refused("413", "The body is larger than what is taken.");
-    refused("500", "A defect of ours.");
-    refused("503", "Nobody can answer now.");
+    refused("413");
+    refused("500");
+    refused("503");
     all
 }
 
@@ -323,8 +344,8 @@ mod tests {
         let settings = || SchemaSettings::draft2020_12().with(|s| s.definitions_path = SCHEMAS.into());
         let mut sent = settings().for_serialize().into_generator();
         let mut read = settings().for_deserialize().into_generator();
-        let problem = of::<ProblemDocument>(&mut sent);
-        ROUTES.iter().for_each(|r| drop(operation(r, &mut sent, &mut read, &problem)));
+        let _ = of::<ProblemDocument>(&mut sent);
+        ROUTES.iter().for_each(|r| drop(operation(r, &mut sent, &mut read)));
         let (sent, read) = (sent.take_definitions(true), read.take_definitions(true));
         for (name, schema) in &read {
             assert!(sent.get(name).is_none_or(|other| other == schema), "{name}");

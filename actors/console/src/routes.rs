@@ -351,6 +351,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         v1 = v1.service(resource.default_service(web::to(move |r, s: Data| wrong_method(path, r, s))));
     }
     // The inner default makes sure that a wrong path below /api asks who it is first and tells nothing before.
+    let v1 = v1.default_service(web::to(unknown_api_path));
     let api = web::scope("/api").service(v1).default_service(web::to(unknown_api_path));
     app.service(api)
         .service(open("/metrics", cluster::metrics))

@@ -178,10 +178,11 @@ async fn prepare(
     who: Who,
 ) -> Result<Call, AdminError> {
     let query = query(route, &request)?;
-    let path = web::Path::<BTreeMap<String, String>>::extract(&request).await;
-    let path = path.map_err(|e| AdminError::new(ErrorKind::Invalid, format!("the path cannot be read: {e}")))?;
+    let places = web::Path::<Vec<String>>::extract(&request).await;
+    let places = places.map_err(|e| AdminError::new(ErrorKind::Invalid, format!("the path cannot be read: {e}")))?;
+    let path = route.places().map(str::to_owned).zip(places.into_inner()).collect();
     let body = body(route, &request, payload).await?;
-    Ok(Call { shared, request, who, body, path: path.into_inner(), query })
+    Ok(Call { shared, request, who, body, path, query })
 }
 
 fn query(route: &Route, request: &HttpRequest) -> Result<BTreeMap<String, String>, AdminError> {

@@ -85,14 +85,15 @@ impl Configuration {
             ConfigRequest::Promote { .. } => {
                 Err(refused(ErrorKind::Refused, "CCM1 has revision 9, CCM2 has 7").remedy("promote CCM1, or force it"))
             }
-            ConfigRequest::Unsent { .. } => Ok(ConfigReply::Unsent {
-                changes: vec![UnsentChange {
+            ConfigRequest::Unsent { .. } => {
+                let aside = |(change, rows): &(ConfigChange, Vec<RowDiff>)| UnsentChange {
                     id: 1,
                     set_aside_at: UnixMillis(5),
-                    change: self.changes[0].0.clone(),
-                    rows: self.changes[0].1.clone(),
-                }],
-            }),
+                    change: change.clone(),
+                    rows: rows.clone(),
+                };
+                Ok(ConfigReply::Unsent { changes: self.changes.first().map(aside).into_iter().collect() })
+            }
             ConfigRequest::UserSettings { device } => self.user_settings(device),
             ConfigRequest::SetUser { device, field, value, .. } => {
                 let settings = self.settings.entry(device.clone()).or_default();
@@ -105,31 +106,13 @@ impl Configuration {
             ConfigRequest::Identify(proof) => identify(&proof).map(ConfigReply::Identity),
             ConfigRequest::SetPassword { user, password: Password(password), author } => {
                 let fields = map(json!({ "password_hash": format!("hash of {}", password.len()) }));
-                let expect = Expect::Present;
-                let op = ConfigOp {
-                    table: ConfigTable::User,
-                    key: user,
-                    fields: Some(fields),
-                    merge: true,
-                    expect,
-                    line: None,
-                };
-                self.write(&ConfigDraft { author, ops: vec![op], ..ConfigDraft::default() }).map(ConfigReply::Written)
+                self.person(ConfigTable::User, user, fields, Expect::Present, author).map(ConfigReply::Written)
             }
             ConfigRequest::IssueToken { mut fields, id, author } => {
                 let id = id.unwrap_or_else(|| "t1".to_owned());
                 fields.insert("token_hash".to_owned(), "h".into());
-                let expect = Expect::Absent;
-                let op = ConfigOp {
-                    table: ConfigTable::Token,
-                    key: id.clone(),
-                    fields: Some(fields),
-                    merge: false,
-                    expect,
-                    line: None,
-                };
-                let written = self.write(&ConfigDraft { author, ops: vec![op], ..ConfigDraft::default() })?;
-                Ok(ConfigReply::Token { id, token: "told-this-once".to_owned(), revision: written.revision })
+                let revision = self.person(ConfigTable::Token, id.clone(), fields, Expect::Absent, author)?.revision;
+                Ok(ConfigReply::Token { id, token: "told-this-once".to_owned(), revision })
             }
             ConfigRequest::Audit(entry) => {
                 self.audit.push(AuditEntry { id: self.audit.len() as i64 + 1, ..entry });
@@ -142,6 +125,19 @@ impl Configuration {
         }
     }
 
+    /// Writes what belongs to a person.
+    fn person(
+        &mut self,
+        table: ConfigTable,
+        key: String,
+        fields: Fields,
+        expect: Expect,
+        author: String,
+    ) -> Result<Written, AdminError> {
+        let merge = expect == Expect::Present;
+        let op = ConfigOp { table, key, fields: Some(fields), merge, expect, line: None };
+        self.write(&ConfigDraft { author, ops: vec![op], ..ConfigDraft::default() })
+    }
     pub(crate) fn revision(&self) -> u64 {
         self.changes.len() as u64
     }
@@ -168,7 +164,7 @@ impl Configuration {
         let has = |value: &Value, wanted: &str| match value {
             Value::String(text) => text == wanted,
             Value::Array(list) => list.iter().any(|v| v == wanted),
-            other => other.to_string() == wanted,
+            other => serde_json::from_str::<Value>(wanted).is_ok_and(|w| w == *other),
         };
         let fits = |key: &str, fields: &Fields| {
             query.cursor.as_deref().is_none_or(|c| key > c)

@@ -8,7 +8,7 @@ fn send(console: &Console, query: &str, body: &str) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap())
 }
 fn field(console: &Console, path: &str, field: &str) -> Value {
-    console.json(&format!("/api/v1/config/{path}"))["fields"][field].clone()
+    console.json(&format!("/api/v1/config/{path}")).pointer(&format!("/fields/{field}")).cloned().unwrap_or_default()
 }
 
 #[test]

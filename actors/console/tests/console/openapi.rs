@@ -26,13 +26,16 @@ fn the_committed_document_is_the_one_that_is_served() {
     assert_eq!((status, served.as_str()), (200, text.as_str()), "open to everybody");
 }
 
-/// A route of the document: method, a path that can be asked for, the least role, the scope, and whether anybody may it for himself.
-fn routes() -> Vec<(String, String, Option<(String, String, bool)>)> {
+/// The least role, the scope, and whether anybody may it for himself.
+type Need = (String, String, bool);
+
+/// The routes of the document: method, a path that can be asked for, who may.
+fn routes() -> Vec<(String, String, Option<Need>)> {
     let document: Value = serde_json::from_str(tandem_console::openapi()).unwrap();
     let mut routes = Vec::new();
-    for (path, operations) in document["paths"].as_object().unwrap() {
+    for (path, operations) in document.pointer("/paths").and_then(Value::as_object).unwrap() {
         let named =
-            [("{table}", "device"), ("{key}", "SEP1"), ("{name}", "otto"), ("{revision}", "1"), ("{command}", "stop")];
+            [("{table}", "device"), ("{key}", "SEP1"), ("{name}", "otto"), ("{revision}", "2"), ("{command}", "stop")];
         let mut asked = named.iter().fold(path.clone(), |path, (place, name)| path.replace(place, name));
         for (method, operation) in operations.as_object().unwrap() {
             let required = operation["parameters"].as_array().into_iter().flatten();
@@ -53,7 +56,7 @@ fn every_route_is_for_its_role_and_its_scope_and_for_nobody_else() {
     let console = Console::start();
     let roles = ["read-only", "operator", "admin"];
     let routes = routes();
-    assert!(routes.len() > 35, "{}", routes.len());
+    assert!(routes.len() > 30, "{}", routes.len());
     for (method, path, need) in routes {
         let status = |authorization: &str| {
             let dry = if method == "PUT" || method == "PATCH" { "{}" } else { "" };

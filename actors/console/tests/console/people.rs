@@ -4,7 +4,7 @@ use crate::support::{Console, TOKEN, basic, read};
 use serde_json::{Value, json};
 use tandem_model::admin::config::AuditEntry;
 
-fn with<'a>(authorization: &'a str) -> [(&'static str, &'a str); 1] {
+fn with(authorization: &str) -> [(&'static str, &str); 1] {
     [("Authorization", authorization)]
 }
 fn log(console: &Console) -> Vec<AuditEntry> {
