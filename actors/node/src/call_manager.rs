@@ -4,16 +4,19 @@
 //! Started by `tree`; talks to the link, the device host and the group supervisors. It decides nothing: verdicts come from `rules`,
 //! facts from the cluster machine.
 
+mod carrying;
 mod copies;
 mod membership;
 pub mod queries;
 pub(crate) mod saving;
 mod sharing;
 
+pub use carrying::{AnswerPeer, AskPeer, Carry};
 pub use queries::Where;
 use saving::Saving;
 pub use sharing::Share;
 
+use crate::config::Configurator;
 use crate::counts::Counts;
 use crate::device_host::{Batch, ChunkRead, DeviceHost, ReadChunk, Settle};
 use crate::directory::Directory;
@@ -79,6 +82,10 @@ pub struct CallManager {
     pub(crate) over: Rc<dyn Fn(String)>,
     pub(crate) host: Option<Handle<DeviceHost>>,
     pub(crate) groups: Vec<Handle<GroupSupervisor>>,
+    /// What keeps the configuration; none in the simulator.
+    pub(crate) config: Option<Handle<Configurator>>,
+    /// Who waits for a peer's answer, by token.
+    pub(crate) asked: BTreeMap<u64, carrying::Asker>,
     /// Peers that were too busy for a signal: they are told at the next tick.
     pub(crate) untold: BTreeSet<NodeName>,
     /// When the copies were first complete, and whether to ask again with the next beat.
@@ -120,6 +127,8 @@ impl CallManager {
             over,
             host: None,
             groups: Vec::new(),
+            config: None,
+            asked: BTreeMap::new(),
             untold: BTreeSet::new(),
             settled_at: None,
             settle_again: false,
@@ -163,7 +172,9 @@ impl CallManager {
             Output::Adoptable { clock_ahead_micros, rows, .. } => self.adoptable.push((clock_ahead_micros, rows)),
             Output::Signal { payload, .. } => self.signalled(&payload),
             Output::SignalFailed { to, why, .. } => self.signal_failed(to, why),
-            Output::Asked { .. } | Output::Answered { .. } => {}
+            Output::Carried { from, payload } => self.carried(from, payload),
+            Output::Asked { ask, payload } => self.asked_by_peer(ask, payload),
+            Output::Answered { token, answer } => self.answered_by_peer(token, answer),
             membership => self.member_changed(now, membership),
         }
     }
@@ -191,6 +202,8 @@ pub struct Introduce {
     pub host: Handle<DeviceHost>,
     /// One supervisor per group, in the order of the directory.
     pub groups: Vec<Handle<GroupSupervisor>>,
+    /// What keeps the configuration; none in the simulator.
+    pub config: Option<Handle<Configurator>>,
 }
 impl Message for Introduce {
     type Result = ();
@@ -200,6 +213,7 @@ impl Handler<Introduce> for CallManager {
     fn handle(&mut self, m: Introduce, _: &mut Context<Self>) {
         self.host = Some(m.host);
         self.groups = m.groups;
+        self.config = m.config;
         self.publish_view();
         self.restore();
         // A cluster of one is in sync with its first tick.

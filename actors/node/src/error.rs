@@ -33,6 +33,14 @@ pub enum NodeError {
     /// The node's thread ended before it ran.
     #[error("node {0} ended while it was being started")]
     Start(NodeName),
+    /// The configuration database of a node cannot be used.
+    #[error("the configuration database of {node}: {why}")]
+    Store {
+        /// Of which node.
+        node: NodeName,
+        /// Why.
+        why: tandem_database::StoreError,
+    },
     /// The console cannot be started.
     #[error(transparent)]
     Console(#[from] tandem_console::ConsoleError),

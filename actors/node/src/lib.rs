@@ -5,6 +5,7 @@
 
 pub mod call_manager;
 pub mod cli;
+pub mod config;
 pub mod counts;
 pub mod device;
 pub mod device_host;

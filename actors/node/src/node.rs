@@ -4,6 +4,8 @@
 
 use crate::call_manager::saving::{IsSaved, SaveLast};
 use crate::call_manager::{Drain, FromLink, Tick};
+use crate::config::store::NodeStore;
+use crate::config::{ConfigTick, Effect, Seed};
 use crate::device_host::{HostTick, Leave, Stream, Wire};
 use crate::directory::Directory;
 use crate::edge::sip::{Addresses, Secrets};
@@ -16,8 +18,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tandem_base::NodeLife;
+use tandem_base::{NodeLife, NodeName};
 use tandem_cluster::link::{Link, Sink};
+use tandem_database::Head;
+use tandem_database::replication::{self, Replication};
 use tandem_host::arbiter::{Arbiter, ArbiterEnd};
 use tandem_host::clock::Clock;
 use tandem_host::datagram::DatagramSocket;
@@ -84,10 +88,26 @@ pub struct Start {
     pub net: Net,
     /// Where it keeps its run-time tables, if it does.
     pub tables: Option<tables::Place>,
+    /// Its copy of the configuration database, if there is one.
+    pub database: Option<Database>,
     /// Called when a child of the tree gave up; from the node's own thread.
     pub failed: Arc<dyn Fn(String) + Send + Sync>,
     /// Called when peers have buried this life while it stood still; from the node's own thread.
     pub over: Arc<dyn Fn(String) + Send + Sync>,
+}
+
+/// A copy of the configuration database as a life finds it.
+pub struct Database {
+    /// The copy.
+    pub store: Arc<NodeStore>,
+    /// Where it stands.
+    pub head: Head,
+    /// Who may found the database.
+    pub founder: Option<NodeName>,
+    /// What founds it.
+    pub seed: Option<Seed>,
+    /// Told what changed; from the node's own thread.
+    pub effect: Arc<dyn Fn(Effect) + Send + Sync>,
 }
 
 /// A node that runs.
@@ -107,7 +127,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: a port is taken, the link refuses, a thread cannot be started.
     pub async fn start(start: Start) -> Result<Self, NodeError> {
-        let Start { me, directory, journal, secrets, net, tables, failed, over } = start;
+        let Start { me, directory, journal, secrets, net, tables, database, failed, over } = start;
         let clock = Clock::system();
         let index = directory.node_index(&me.node).ok_or_else(|| NodeError::UnknownNode(me.node.clone()))?;
         let [udp, tcp] = directory.addresses.get(usize::from(index)).cloned().unwrap_or_default();
@@ -144,6 +164,7 @@ impl Node {
                 for address in &tcp {
                     connections.listen(*address)?;
                 }
+                let config = database.map(|d| config_parts(d, &mine, &directory, clock));
                 let parts = tree::Parts {
                     me: mine,
                     directory,
@@ -157,6 +178,7 @@ impl Node {
                     rows_wait: waiting,
                     serving: shown,
                     tables,
+                    config,
                     failed: Rc::new(move |why| failed(why)),
                     over: Rc::new(move |why| over(why)),
                 };
@@ -241,6 +263,14 @@ impl Node {
     }
 }
 
+fn config_parts(database: Database, me: &NodeLife, directory: &Directory, clock: Clock) -> tree::ConfigParts {
+    let Database { store, head, founder, seed, effect } = database;
+    let peers = directory.nodes.iter().filter(|n| **n != me.node).cloned().collect();
+    let settings = replication::Settings::new(me.node.clone(), peers, founder);
+    let machine = Replication::new(settings, head, clock.now());
+    tree::ConfigParts { store, machine, seed, effect: Rc::new(move |e| effect(e)) }
+}
+
 /// The beat of a node: its actors are told the time has moved on.
 pub fn tick(handles: &Handles) {
     // A full mailbox misses a beat; the next one does its work.
@@ -248,6 +278,9 @@ pub fn tick(handles: &Handles) {
     let _ = handles.host.tell(HostTick);
     for group in &handles.groups {
         let _ = group.tell(group_supervisor::Tick);
+    }
+    if let Some(config) = &handles.config {
+        let _ = config.tell(ConfigTick);
     }
     handles.manager.stats();
     handles.host.stats();

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use tandem_base::metric::{self, Metric};
 use tandem_base::{NodeName, Rank};
 use tandem_cluster::{Cluster, MemberState, Resync};
+use tandem_database::replication::Status;
 use tandem_host::exporter::{counter, gauge, histogram};
 use tandem_host::saver::Saves;
 use tandem_model::view::{ClusterView, Service, Sight};
@@ -268,6 +269,35 @@ pub fn clear_registrations(node: &NodeName, directory: &Directory) {
         for rank in Rank::ALL {
             gauge(&metric::REGISTRATIONS, &[node.as_str(), group.name.as_str(), &rank.to_string()]).set(0.0);
         }
+    }
+}
+
+/// The handles of a configurator.
+pub struct ConfigMetrics {
+    revision: Gauge,
+    lag: Gauge,
+    reachable: Gauge,
+    failing: Gauge,
+}
+
+impl ConfigMetrics {
+    /// Makes every series of a node.
+    pub fn new(node: &NodeName) -> Self {
+        let gauge = |metric| gauge(metric, &[node.as_str()]);
+        Self {
+            revision: gauge(&metric::CONFIG_REVISION),
+            lag: gauge(&metric::CONFIG_LAG),
+            reachable: gauge(&metric::CONFIG_PUBLISHER),
+            failing: gauge(&metric::CONFIG_STORE),
+        }
+    }
+    /// Shows where the copy stands.
+    pub fn show(&self, status: &Status) {
+        let flag = |on: bool| if on { 1.0 } else { 0.0 };
+        self.revision.set(status.head.revision as f64);
+        self.lag.set(status.lag as f64);
+        self.reachable.set(flag(status.epoch.is_some() && status.publisher_away_since.is_none()));
+        self.failing.set(flag(status.failing.is_some()));
     }
 }
 

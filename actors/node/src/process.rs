@@ -3,9 +3,12 @@
 //! It decides nothing about devices; a node that gives up or stands still is killed and begins a new life, within bounds.
 
 mod admin;
+mod database;
 mod devices;
 mod meeting;
 mod status;
+
+pub(crate) use admin::nobody_runs;
 
 use crate::directory::Directory;
 use crate::edge::sip::Secrets;
@@ -65,6 +68,7 @@ pub struct Process {
     secrets: Secrets,
     net: Net,
     state: StateFolder,
+    databases: database::Databases,
     exporter: Exporter,
     slots: Mutex<BTreeMap<NodeName, Slot>>,
     /// One life-cycle command at a time.
@@ -79,6 +83,10 @@ impl Process {
     /// [`NodeError`]: a node that is not in the configuration, a state folder that cannot be used.
     pub fn new(config: &Config, nodes: &[NodeName], state: StateFolder) -> Result<Arc<Self>, NodeError> {
         let exporter = Exporter::install()?;
+        let here =
+            if nodes.is_empty() { config.nodes.iter().map(|n| n.name.clone()).collect() } else { nodes.to_vec() };
+        let (databases, in_force) = database::Databases::open(config, &here, &state)?;
+        let config = in_force.as_ref().unwrap_or(config);
         let directory = Arc::new(Directory::build(config));
         if let Some(unknown) = nodes.iter().find(|n| directory.node_index(n).is_none()) {
             return Err(NodeError::UnknownNode(unknown.clone()));
@@ -94,6 +102,7 @@ impl Process {
         }
         let journal = Arc::new(Journal::new(Arc::clone(&directory)));
         let net = meeting::net(config, &all, &state, &journal)?;
+        databases.tell(&journal, Clock::system());
         Ok(Arc::new(Self {
             journal,
             directory,
@@ -101,6 +110,7 @@ impl Process {
             secrets: Secrets { nonce: secret.into_bytes() },
             net,
             state,
+            databases,
             exporter,
             slots: Mutex::new(all.into_iter().map(|n| (n, Slot::default())).collect()),
             changing: tokio::sync::Mutex::new(()),
@@ -110,6 +120,10 @@ impl Process {
     /// The state folder.
     pub fn state(&self) -> &StateFolder {
         &self.state
+    }
+    /// The wall clock.
+    pub(crate) fn unix_millis(&self) -> tandem_base::UnixMillis {
+        self.clock.unix_millis()
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeName, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,6 +195,7 @@ impl Process {
             secrets: self.secrets.clone(),
             net: self.net.clone(),
             tables: (!self.directory.settings.tables_every.0.is_zero()).then(|| self.state.tables(name)),
+            database: self.database(name).await,
             failed: report(true),
             over: report(false),
         })

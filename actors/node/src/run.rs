@@ -231,7 +231,10 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
 fn announce(up: &Up, json: bool) {
     let names: Vec<String> = up.process.names().iter().map(ToString::to_string).collect();
     if json {
-        let line = serde_json::json!({ "control": up.control.to_string(), "state": up.state, "nodes": names });
+        let mut line = serde_json::json!({ "control": up.control.to_string(), "state": up.state, "nodes": names });
+        if let (Some(token), Some(line)) = (up.process.first_token(), line.as_object_mut()) {
+            line.insert("first_token".to_owned(), token.into());
+        }
         return say(&line.to_string(), false);
     }
     say(
@@ -246,6 +249,14 @@ fn announce(up: &Up, json: bool) {
     say(&format!("console  http://{}/", up.control), json);
     say(&format!("metrics  http://{}/metrics", up.control), json);
     say(&format!("ask it   tandem --state {} status", up.state.display()), json);
+    if let Some(token) = up.process.first_token() {
+        say(
+            &format!(
+                "token    {token} (admin, good once within a day; the first thing to do with it: `tandem user add`)"
+            ),
+            json,
+        );
+    }
 }
 
 /// A line for people on the standard output; scripts read JSON only.

@@ -4,7 +4,7 @@
 //! sockets of the links are shared:
 //!
 //! ```text
-//! CCM1.life  CCM1.tables  nonce.secret  lock  link/CCM1.sock   shared by all
+//! CCM1.life  CCM1.tables  CCM1.db  nonce.secret  lock  link/CCM1.sock   shared by all
 //! certificates/{ca.pem,CCM1.pem,CCM1.key}                of the link between hosts, put there by the operator
 //! process/CCM1/{control.json,control.token,lock}         of the process whose first node is CCM1
 //! ```
@@ -70,6 +70,10 @@ impl StateFolder {
     /// Where a node keeps its run-time tables.
     pub fn tables(&self, node: &NodeName) -> Place {
         Place { disk: Arc::clone(&self.disk), path: self.home.join(format!("{node}.tables")) }
+    }
+    /// Where a node keeps its copy of the configuration database.
+    pub fn database(&self, node: &NodeName) -> PathBuf {
+        self.home.join(format!("{node}.db"))
     }
     fn text(&self, path: &Path) -> Result<Option<String>, NodeError> {
         match self.disk.read(path, SMALL) {

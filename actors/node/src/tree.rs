@@ -8,8 +8,11 @@
 //! | CallManager      | same state, 3 in 10 s | the node dies and begins a new life |
 //! | DeviceHost       | none: its sockets and devices are its state; each device is contained on its own | likewise |
 //! | GroupSupervisor  | fresh, 5 in 10 s      | likewise |
+//! | Configurator     | same state, 3 in 10 s | likewise |
 
 use crate::call_manager::{self, CallManager, Introduce};
+use crate::config::store::NodeStore;
+use crate::config::{self, Configurator, Effect, Seed};
 use crate::device_host::{self, DeviceHost};
 use crate::directory::Directory;
 use crate::edge::sip::{Addresses, Edge, Secrets};
@@ -25,6 +28,7 @@ use std::time::Duration;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::link::Link;
 use tandem_cluster::{Cluster, ClusterError, Settings};
+use tandem_database::replication::Replication;
 use tandem_host::clock::Clock;
 use tandem_host::random::Random;
 use tandem_host::supervise::{Handle, Keep, Mailbox, Renew, Restarts, Tree, mailbox};
@@ -37,6 +41,9 @@ pub const HOST_MAILBOX: usize = 16_384;
 /// Messages that may wait for a group supervisor.
 pub const GROUP_MAILBOX: usize = 256;
 
+/// Messages that may wait for a configurator.
+pub const CONFIG_MAILBOX: usize = 4_096;
+
 /// The ends of a node's mailboxes that are kept by others. All of it may go to other threads.
 #[derive(Clone)]
 pub struct Handles {
@@ -46,6 +53,8 @@ pub struct Handles {
     pub host: Handle<DeviceHost>,
     /// One supervisor per group, in the order of the directory.
     pub groups: Vec<Handle<GroupSupervisor>>,
+    /// What keeps the configuration; none without a database.
+    pub config: Option<Handle<Configurator>>,
 }
 
 /// The ends that the actors are started with.
@@ -53,6 +62,7 @@ pub struct Mailboxes {
     manager: Mailbox<CallManager>,
     host: Mailbox<DeviceHost>,
     groups: Vec<Mailbox<GroupSupervisor>>,
+    config: Mailbox<Configurator>,
 }
 
 /// Makes a node's mailboxes before its arbiter exists, so that its link has somewhere to put events from the first moment.
@@ -61,8 +71,10 @@ pub fn mailboxes(me: &NodeLife, directory: &Directory, clock: Clock) -> (Handles
     let (host, host_mailbox) = mailbox(&me.node, "device_host", HOST_MAILBOX, clock);
     let group = |_| mailbox(&me.node, "group_supervisor", GROUP_MAILBOX, clock);
     let (groups, group_mailboxes) = directory.groups.iter().map(group).unzip();
-    let mailboxes = Mailboxes { manager: manager_mailbox, host: host_mailbox, groups: group_mailboxes };
-    (Handles { manager, host, groups }, mailboxes)
+    let (config, config_mailbox) = mailbox(&me.node, "configurator", CONFIG_MAILBOX, clock);
+    let mailboxes =
+        Mailboxes { manager: manager_mailbox, host: host_mailbox, groups: group_mailboxes, config: config_mailbox };
+    (Handles { manager, host, groups, config: Some(config) }, mailboxes)
 }
 
 /// What the actors of one node have in common.
@@ -108,10 +120,24 @@ pub struct Parts {
     pub serving: Arc<AtomicBool>,
     /// Where the run-time tables are kept, and how often.
     pub tables: Option<(TableFile, Duration)>,
+    /// The configuration database; none without one: in the simulator.
+    pub config: Option<ConfigParts>,
     /// Told once when a child gave up: the node has to die.
     pub failed: Rc<dyn Fn(String)>,
     /// Told when peers have buried this life while it stood still: it ends, and a new one begins.
     pub over: Rc<dyn Fn(String)>,
+}
+
+/// The copy of the configuration database, for a node's life.
+pub struct ConfigParts {
+    /// The copy.
+    pub store: Arc<NodeStore>,
+    /// The replication machine over the copy as it stands.
+    pub machine: Replication,
+    /// What founds the database.
+    pub seed: Option<Seed>,
+    /// Told what changed.
+    pub effect: Rc<dyn Fn(Effect)>,
 }
 
 /// Starts the tree on the current arbiter.
@@ -132,6 +158,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         rows_wait,
         serving,
         tables,
+        config,
         failed,
         over,
     } = parts;
@@ -175,8 +202,18 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
         let keep = Keep::new(mailbox).on_give_up(give_up(&failed));
         tree.add(keep.start(move || GroupSupervisor::new(parts.clone())));
     }
+    let config = config.zip(handles.config.clone()).map(|(parts, own)| {
+        let ConfigParts { store, machine, seed, effect } = parts;
+        let (me, journal, manager) = (shared.me.clone(), Arc::clone(&shared.journal), handles.manager.clone());
+        let parts =
+            config::Parts { me, index, clock, journal, machine, store, seed, manager, own: own.clone(), effect };
+        let keep = Keep::new(mailboxes.config).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
+        tree.add(keep.start(once(move || Configurator::new(parts))));
+        own
+    });
     // The mailbox is empty: it cannot be full.
-    let _ = handles.manager.tell(Introduce { host: handles.host.clone(), groups: handles.groups.clone() });
+    let introduce = Introduce { host: handles.host.clone(), groups: handles.groups.clone(), config };
+    let _ = handles.manager.tell(introduce);
     Ok(tree)
 }
 
@@ -188,6 +225,8 @@ fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cl
         heartbeat: wish.heartbeat.0,
         suspect_after: wish.suspect_after.0,
         dead_after: wish.dead_after.0,
+        // A change that is handed on to the publisher is one signal.
+        signal_bytes_max: 262_144,
         // Nobody is gone before it is dead.
         join_grace: usual.join_grace.max(wish.dead_after.0),
         ..usual

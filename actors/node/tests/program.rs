@@ -12,6 +12,8 @@ mod home;
 #[cfg(feature = "zenoh")]
 #[path = "program/hosts.rs"]
 mod hosts;
+#[path = "program/kills.rs"]
+mod kills;
 #[path = "program/processes.rs"]
 mod processes;
 #[path = "program/restart.rs"]

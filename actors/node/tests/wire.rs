@@ -20,6 +20,8 @@
 mod calls;
 #[path = "wire/cluster.rs"]
 mod cluster;
+#[path = "wire/config.rs"]
+mod config;
 #[path = "wire/garbage.rs"]
 mod garbage;
 #[path = "wire/gate.rs"]

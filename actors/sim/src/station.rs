@@ -262,6 +262,7 @@ impl Station {
             rows_wait: rows_wait.clone(),
             serving: Arc::new(AtomicBool::new(false)),
             tables: None,
+            config: None,
             failed: Rc::new({
                 let gave_up = Rc::clone(&gave_up);
                 move |why| *gave_up.borrow_mut() = Some(why)

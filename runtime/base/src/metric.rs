@@ -80,6 +80,10 @@ metrics! {
     REPLICATION_RESYNCS, "replication_resyncs_total", Counter, ["node", "reason"], "Times this node fetched a peer's rows anew: gap, digest, join";
     REPLICATION_DIVERGENT, "replication_divergent_peers", Gauge, ["node"], "Peers whose copy here is not proven complete by a digest";
     TABLE_SAVES, "table_saves_total", Counter, ["node", "result"], "Times the node's run-time tables were written to disk, by result: ok, failed";
+    CONFIG_REVISION, "config_revision", Gauge, ["node"], "Revision of the configuration in the node's copy of the database";
+    CONFIG_LAG, "config_lag", Gauge, ["node"], "Changes of the configuration that the node's copy lacks against the newest it knows of";
+    CONFIG_PUBLISHER, "config_publisher_reachable", Gauge, ["node"], "1 while the publisher of the configuration can be reached from the node, or is the node";
+    CONFIG_STORE, "config_store_failing", Gauge, ["node"], "1 while the disk refuses to write the node's copy of the configuration database";
     NODE_STATE, "node_state", Gauge, ["node", "state"], "1 for the state of a node of this process: stopped, joining, in_service, draining";
 }
 

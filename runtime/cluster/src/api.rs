@@ -144,6 +144,15 @@ pub enum Input<R> {
         /// Whose row is the newer one: it stays. Its owner may count as down itself, when it is heard and does not hear us.
         but: Option<NodeLife>,
     },
+    /// Carry bytes of another machine to a peer: at most once, not resent, in order with this node's other frames. To who is not up they are lost.
+    Carry {
+        /// To whom.
+        to: NodeName,
+        /// Whether they may wait behind everything else.
+        bulk: bool,
+        /// Opaque; at most 4 MiB.
+        payload: Bytes,
+    },
     /// Send a signal: once, in order, resent until acknowledged.
     Signal {
         /// To whom.
@@ -315,6 +324,14 @@ pub enum Output<R> {
         from: NodeName,
         /// What was wrong.
         why: crate::ClusterError,
+    },
+
+    /// Bytes that a peer's [`Input::Carry`] sent.
+    Carried {
+        /// Who sent them.
+        from: NodeLife,
+        /// As sent.
+        payload: Bytes,
     },
 
     /// Rows of another owner changed here.

@@ -342,6 +342,12 @@ impl<R: Row> Machine for Cluster<R> {
                     self.say(Output::Changed { owner, changes: vec![change] });
                 }
             }
+            Input::Carry { to, bulk, payload } => {
+                if self.members.up_life_of(&to).is_some() && payload.len() < crate::frame::FRAME_BYTES_MAX {
+                    let lane = if bulk { Lane::Bulk } else { Lane::Ordinary };
+                    self.send(&to, lane, &Frame::Carried(&payload));
+                }
+            }
             Input::Signal { to, token, payload } => {
                 let life = self.members.up_life_of(&to);
                 self.signals.signal(now, to, life, token, payload);

@@ -154,6 +154,8 @@ pub(crate) enum Frame<'a> {
         to: Incarnation,
         next: u64,
     },
+    /// Bytes of another machine that travels between the same nodes.
+    Carried(&'a [u8]),
     /// A kind this version does not know.
     Unknown,
 }
@@ -169,6 +171,7 @@ fn kind_of(frame: &Frame<'_>) -> u8 {
         Frame::ChunkAck { .. } => 6,
         Frame::Signal(_) => 7,
         Frame::SignalAck { .. } => 8,
+        Frame::Carried(_) => 9,
     }
 }
 
@@ -216,6 +219,7 @@ impl Header {
                 put_varint(&mut out, to.0);
                 put_varint(&mut out, *next);
             }
+            Frame::Carried(payload) => out.extend_from_slice(payload),
             Frame::Unknown => {}
         }
         Bytes::from(out)
@@ -453,6 +457,7 @@ fn read_body<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, Cluster
         6 => Frame::ChunkAck { transfer: reader.varint()?, next: reader.varint()? },
         7 => Frame::Signal(read_signal(reader)?),
         8 => Frame::SignalAck { to: Incarnation(reader.varint()?), next: reader.varint()? },
+        9 => Frame::Carried(reader.rest()),
         _ => Frame::Unknown,
     })
 }

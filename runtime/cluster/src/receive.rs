@@ -59,6 +59,9 @@ impl<R: Row> Cluster<R> {
             Frame::ChunkAck { transfer, next } => self.chunk_acknowledged(now, &life, transfer, next),
             Frame::Signal(signal) => self.signals.receive(self.me.incarnation, &life, signal),
             Frame::SignalAck { to, next } => self.signals.acknowledged(now, self.me.incarnation, &life, to, next),
+            Frame::Carried(payload) => {
+                self.say(Output::Carried { from: life, payload: bytes::Bytes::copy_from_slice(payload) });
+            }
             Frame::Unknown => {}
         }
     }

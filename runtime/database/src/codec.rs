@@ -52,8 +52,7 @@ impl<'a> Take<'a> {
         self.take(n.ok_or(DatabaseError::TooMuch { what: "a length", found, bound })?)
     }
     pub(crate) fn text(&mut self) -> Result<&'a str, DatabaseError> {
-        std::str::from_utf8(self.bytes()?)
-            .map_err(|e| DatabaseError::Malformed { what: "a text", why: e.to_string() })
+        std::str::from_utf8(self.bytes()?).map_err(|e| DatabaseError::Malformed { what: "a text", why: e.to_string() })
     }
     pub(crate) fn table(&mut self) -> Result<Table, DatabaseError> {
         let word = self.text()?;

@@ -25,7 +25,8 @@ pub use change::{
 pub use error::{DatabaseError, PROBLEMS_MAX, Problem, ProblemKind, Refused, StoreError, Touched};
 pub use row::{Digest, Document, Row, RowHash};
 pub use store::{
-    AuditEntry, Filter, HistoryPage, Page, Query, Reader, Snapshot, Store, StoreSettings, Target, Unsent, Use, set_aside,
+    AuditEntry, Filter, HistoryPage, Page, Query, Reader, Snapshot, Store, StoreSettings, Target, Unsent, Use,
+    set_aside,
 };
 pub use table::{Column, DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, Kind, List, Spec, Table, is_secret};
 pub use user_setting::{BUCKETS, USER_VALUE_BYTES_MAX, UserField, UserSetting};

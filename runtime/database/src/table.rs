@@ -265,15 +265,8 @@ static DEVICE: Spec = Spec {
         column("lines", Kind::List(&DEVICE_LINE)),
     ],
 };
-static DEVICE_LINE: List = List {
-    sql: "device_line",
-    owner: "device",
-    element: "number",
-    least: 0,
-    most: 64,
-    distinct: false,
-    longest: NAME,
-};
+static DEVICE_LINE: List =
+    List { sql: "device_line", owner: "device", element: "number", least: 0, most: 64, distinct: false, longest: NAME };
 static DEVICE_SERIES: Spec = Spec {
     word: "device_series",
     sql: "device_series",

@@ -3,7 +3,7 @@
 use crate::change::{Change, Head};
 use crate::error::{DatabaseError, Refused, StoreError};
 use crate::replication::{Done, EpochBase, LogPart, Work};
-use crate::store::{Snapshot, Store, Target, assemble};
+use crate::store::{Reader, Snapshot, Store, Target, assemble};
 use std::collections::BTreeMap;
 use tandem_base::UnixMillis;
 
@@ -31,6 +31,10 @@ impl Worker {
     /// The store, for what goes beside the machine: dry runs, the audit log, questions.
     pub fn store(&mut self) -> &mut Store {
         &mut self.store
+    }
+    /// The store, for reading only.
+    pub fn reader(&self) -> &Reader {
+        &self.store
     }
     /// Where the copy stands, as last seen.
     pub fn head(&self) -> &Head {
@@ -165,11 +169,16 @@ impl Worker {
     }
     /// Whether the disk works again; opens the file anew when it does not by itself.
     fn probe(&mut self) -> Result<Head, StoreError> {
-        if let Err(first) = self.store.probe() {
-            // Snapshots hold the old file.
-            self.snapshots.clear();
-            self.store.reopen().map_err(|_| first)?;
-            self.store.probe()?;
+        match self.store.probe() {
+            Ok(()) => {}
+            // A disk that was away or read-only may need the file opened anew.
+            Err(first @ (StoreError::Io(_) | StoreError::ReadOnly(_))) => {
+                // Snapshots hold the old file.
+                self.snapshots.clear();
+                self.store.reopen().map_err(|_| first)?;
+                self.store.probe()?;
+            }
+            Err(other) => return Err(other),
         }
         Ok(self.look())
     }

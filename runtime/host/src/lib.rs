@@ -13,6 +13,7 @@ pub mod disk;
 pub mod error;
 pub mod exporter;
 pub mod hold;
+pub mod labour;
 pub mod light;
 pub mod link;
 pub mod outbox;

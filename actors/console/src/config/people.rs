@@ -13,7 +13,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tandem_base::DeviceName;
-use tandem_model::admin::config::{ConfigReply, ConfigRequest, Password, Role, USER_FIELDS};
+use tandem_model::admin::config::{
+    ConfigDraft, ConfigOp, ConfigReply, ConfigRequest, ConfigTable, Expect, Role, TokenBody, USER_FIELDS, Written,
+};
 use tandem_model::admin::{AdminError, ErrorKind, Scope, nearest};
 
 #[expect(clippy::unused_async, reason = "a route's handler is a future")]
@@ -21,8 +23,7 @@ pub(crate) async fn whoami(call: &Call) -> HttpResponse {
     answer(&call.who.identity)
 }
 
-/// Shortest and longest password, in characters.
-const PASSWORD_MIN: usize = 12;
+/// Longest password, in characters; the shortest one is the nodes' business.
 const PASSWORD_MAX: usize = 512;
 
 /// A password to be.
@@ -30,7 +31,7 @@ const PASSWORD_MAX: usize = 512;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPassword {
     /// In the clear; only its hash is kept.
-    #[schemars(length(min = 12, max = 512))]
+    #[schemars(length(min = 10, max = 512))]
     password: String,
 }
 pub(crate) async fn password(call: &Call) -> HttpResponse {
@@ -46,22 +47,35 @@ async fn set_password(call: &Call) -> Result<ConfigReply, AdminError> {
         return Err(AdminError::new(ErrorKind::Forbidden, message).code("T0403"));
     }
     let NewPassword { password } = call.json()?;
-    if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&password.chars().count()) {
-        let what = format!("a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters");
+    if password.chars().count() > PASSWORD_MAX {
+        let what = format!("the password is longer than {PASSWORD_MAX} characters");
         return Err(AdminError::new(ErrorKind::Invalid, what));
     }
-    let author = call.author();
-    call.config(ConfigRequest::SetPassword { user, password: Password(password), author }).await
+    let fields = Map::from_iter([("password".to_owned(), password.into())]);
+    write(call, ConfigTable::User, user, fields, Expect::Present).await
+}
+
+/// Writes a row about a person: over the one that is there, or a new one.
+async fn write(
+    call: &Call,
+    table: ConfigTable,
+    key: String,
+    fields: Map<String, Value>,
+    expect: Expect,
+) -> Result<ConfigReply, AdminError> {
+    let merge = expect == Expect::Present;
+    let op = ConfigOp { table, key, fields: Some(fields), merge, expect, line: None };
+    let draft = ConfigDraft { author: call.author(), ops: vec![op], ..ConfigDraft::default() };
+    call.config(ConfigRequest::Write(draft)).await
 }
 
 /// A token to be.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
-    /// Its key in the table `token`; one is made up unless given.
-    #[serde(default)]
+    /// Its key in the table `token`.
     #[schemars(length(min = 1, max = 64))]
-    id: Option<String>,
+    id: String,
     /// What it may do.
     role: Role,
     /// What it is good for, beside its role; everything unless given.
@@ -78,30 +92,28 @@ pub(crate) struct NewToken {
     description: Option<String>,
 }
 pub(crate) async fn token(call: &Call) -> HttpResponse {
-    let made = match call.json::<NewToken>() {
-        Ok(token) => {
-            let mut fields =
-                Map::from_iter([("role".to_owned(), serde_json::to_value(token.role).unwrap_or_default())]);
-            let mut give = |name: &str, value: Option<Value>| {
-                if let Some(value) = value {
-                    fields.insert(name.to_owned(), value);
-                }
-            };
-            give("scopes", token.scopes.map(|s| s.iter().map(|s| s.word()).collect()));
-            give("expires", token.expires.map(Value::from));
-            give("user", token.user.map(Value::from));
-            give("description", token.description.map(Value::from));
-            call.config(ConfigRequest::IssueToken { fields, id: token.id, author: call.author() }).await
-        }
-        Err(error) => Err(error),
-    };
-    match made {
-        Ok(reply @ ConfigReply::Token { revision, .. }) => {
-            let mut response = answer(reply);
+    match make_token(call).await {
+        Ok(body) => {
+            let mut response = answer(&body);
             *response.status_mut() = StatusCode::CREATED;
-            noted(response, Some(revision))
+            noted(response, Some(body.revision))
         }
-        other => said(other),
+        Err(error) => refusal(&error),
+    }
+}
+async fn make_token(call: &Call) -> Result<TokenBody, AdminError> {
+    let NewToken { id, role, scopes, expires, user, description } = call.json()?;
+    let given = [
+        ("role", serde_json::to_value(role).ok()),
+        ("scopes", scopes.map(|s| s.iter().map(|s| s.word()).collect())),
+        ("expires", expires.map(Value::from)),
+        ("user", user.map(Value::from)),
+        ("description", description.map(Value::from)),
+    ];
+    let fields = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    match write(call, ConfigTable::Token, id.clone(), fields, Expect::Absent).await? {
+        ConfigReply::Written(Written { revision, secret: Some(token), .. }) => Ok(TokenBody { id, token, revision }),
+        other => Err(strange(&other)),
     }
 }
 

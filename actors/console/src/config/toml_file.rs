@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::ops::Range;
-use tandem_model::admin::config::{ConfigOp, ConfigRow, ConfigTable, Expect, Form, RowProblem};
+use tandem_model::admin::config::{ConfigOp, ConfigRow, ConfigTable, Expect, RowProblem};
 use tandem_model::admin::nearest;
-use tandem_model::config::HumanDuration;
+use tandem_model::config::rows::normalise;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -99,13 +99,11 @@ impl Reader<'_> {
         let mut fields = Map::new();
         for (name, value) in row {
             match json(value) {
-                Ok(json) => drop(fields.insert(name.get_ref().to_string(), shaped(table, name.get_ref(), json))),
+                Ok(json) => drop(fields.insert(name.get_ref().to_string(), json)),
                 Err(what) => return self.fault(Some(table), &value.span(), what, None),
             }
         }
-        if table == ConfigTable::Node {
-            fields.remove("publisher");
-        }
+        normalise(table, &mut fields);
         if table == ConfigTable::Cluster {
             return self.op(table, ConfigTable::Cluster.word().to_owned(), fields, at);
         }
@@ -138,18 +136,6 @@ fn json(value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
     match value.get_ref() {
         DeValue::Datetime(when) => Ok(Value::from(when.to_string())),
         _ => Value::deserialize(ValueDeserializer::from(value.clone())).map_err(|e| e.message().to_owned()),
-    }
-}
-
-/// A value as the database has it: one element of a list may stand alone in the file, and a duration may be a number.
-fn shaped(table: ConfigTable, field: &str, value: Value) -> Value {
-    match (table.field(field).map(|f| f.form), value) {
-        (Some(Form::List), Value::String(one)) => Value::from(vec![one]),
-        (Some(Form::Text), Value::Number(number)) if field == "connection_monitor" => {
-            let number = Value::Number(number);
-            HumanDuration::deserialize(&number).map_or(number, |duration| Value::from(duration.to_string()))
-        }
-        (_, value) => value,
     }
 }
 

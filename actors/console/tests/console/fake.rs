@@ -7,8 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tandem_base::UnixMillis;
 use tandem_model::admin::config::{
     AuditEntry, ConfigChange, ConfigDraft, ConfigOp, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow,
-    ConfigTable, CopyStatus, Expect, Identity, Impact, Password, Proof, ROWS_PER_PAGE, Role, RowDiff, RowPage,
-    RowProblem, RowQuery, RowUse, UnsentChange, Written,
+    ConfigTable, CopyStatus, Expect, Identity, Impact, Proof, ROWS_PER_PAGE, Role, RowDiff, RowPage, RowProblem,
+    RowQuery, RowUse, UnsentChange, Written,
 };
 use tandem_model::admin::{AdminError, ErrorKind};
 
@@ -104,16 +104,6 @@ impl Configuration {
                 self.user_settings(device)
             }
             ConfigRequest::Identify(proof) => identify(&proof).map(ConfigReply::Identity),
-            ConfigRequest::SetPassword { user, password: Password(password), author } => {
-                let fields = map(json!({ "password_hash": format!("hash of {}", password.len()) }));
-                self.person(ConfigTable::User, user, fields, Expect::Present, author).map(ConfigReply::Written)
-            }
-            ConfigRequest::IssueToken { mut fields, id, author } => {
-                let id = id.unwrap_or_else(|| "t1".to_owned());
-                fields.insert("token_hash".to_owned(), "h".into());
-                let revision = self.person(ConfigTable::Token, id.clone(), fields, Expect::Absent, author)?.revision;
-                Ok(ConfigReply::Token { id, token: "told-this-once".to_owned(), revision })
-            }
             ConfigRequest::Audit(entry) => {
                 self.audit.push(AuditEntry { id: self.audit.len() as i64 + 1, ..entry });
                 Ok(ConfigReply::Done {})
@@ -125,19 +115,6 @@ impl Configuration {
         }
     }
 
-    /// Writes what belongs to a person.
-    fn person(
-        &mut self,
-        table: ConfigTable,
-        key: String,
-        fields: Fields,
-        expect: Expect,
-        author: String,
-    ) -> Result<Written, AdminError> {
-        let merge = expect == Expect::Present;
-        let op = ConfigOp { table, key, fields: Some(fields), merge, expect, line: None };
-        self.write(&ConfigDraft { author, ops: vec![op], ..ConfigDraft::default() })
-    }
     pub(crate) fn revision(&self) -> u64 {
         self.changes.len() as u64
     }
@@ -217,11 +194,14 @@ impl Configuration {
             return Err(refused(ErrorKind::Precondition, format!("the database is at revision {}", self.revision())));
         }
         let mut rows = self.rows.clone();
-        let (mut diffs, mut etags, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut diffs, mut etags, mut problems, mut secret) = (Vec::new(), Vec::new(), Vec::new(), None);
         for (n, op) in draft.ops.iter().enumerate() {
             let before = rows.get(&(op.table, op.key.clone())).cloned();
             self.expected(op, before.as_ref())?;
-            let after = op.fields.as_ref().map(|fields| laid(before.as_ref(), fields, op.merge));
+            let mut after = op.fields.as_ref().map(|fields| laid(before.as_ref(), fields, op.merge));
+            if let Some(fields) = &mut after {
+                secret = secret.or(kept(op.table, fields)?);
+            }
             if let Some(problem) = after.as_ref().and_then(|f| wrong(op, f)) {
                 problems.push(RowProblem { op: Some(n), ..problem });
             }
@@ -271,7 +251,7 @@ impl Configuration {
             self.rows = rows;
             self.changes.push((change.clone(), diffs));
         }
-        Ok(Written { change, revision: self.revision(), unchanged, impact, etags })
+        Ok(Written { change, revision: self.revision(), unchanged, impact, etags, secret })
     }
     fn expected(&self, op: &ConfigOp, before: Option<&Fields>) -> Result<(), AdminError> {
         let is = before.map(etag);
@@ -332,6 +312,28 @@ impl Configuration {
         self.get(ConfigTable::Device, &device, None)?;
         let settings = self.settings.get(&device).cloned().unwrap_or_default();
         Ok(ConfigReply::UserSettings { device, settings })
+    }
+}
+
+/// Passwords and tokens as they are kept; a new token is told.
+fn kept(table: ConfigTable, fields: &mut Fields) -> Result<Option<String>, AdminError> {
+    match (table, fields.remove("password")) {
+        (ConfigTable::User, Some(password)) if password.as_str().is_none_or(|p| p.len() < 10) => {
+            Err(refused(ErrorKind::Invalid, "the password is too short"))
+        }
+        (ConfigTable::User, Some(_)) => {
+            fields.insert("password_hash".to_owned(), "hash".into());
+            Ok(None)
+        }
+        (ConfigTable::Token, _) if !fields.contains_key("token_hash") => {
+            fields.insert("token_hash".to_owned(), "hash".into());
+            Ok(Some("told-this-once".to_owned()))
+        }
+        (_, Some(password)) => {
+            fields.insert("password".to_owned(), password);
+            Ok(None)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -43,7 +43,7 @@ fn the_status_is_versioned_json() {
     assert_eq!(
         status["nodes"][1],
         json!({"name": "CCM2", "state": "down", "incarnation": 1, "publisher": false,
-        "registrations": 0, "addresses": [], "seen_by": {}})
+        "config_revision": null, "config_lag": 0, "registrations": 0, "addresses": [], "seen_by": {}})
     );
     assert_eq!(status["registrations"], json!({"total": 5, "by_rank": {"1": 5, "2": 0, "3": 0}}));
 }

@@ -90,16 +90,16 @@ fn a_password_is_changed_by_its_owner_or_an_admin() {
 #[test]
 fn a_token_is_told_once() {
     let console = Console::start();
-    let body = json!({"role": "operator", "scopes": ["status", "operate"], "expires": 1_900_000_000_000_u64, "description": "pager"});
+    let body = json!({"id": "t1", "role": "operator", "scopes": ["status", "operate"], "expires": 1_900_000_000_000_u64, "description": "pager"});
     let (status, made) = console.ask("POST", "/api/v1/tokens", &[], &body);
     assert_eq!((status, &made["id"], &made["token"]), (201, &json!("t1"), &json!("told-this-once")));
     let row = console.json("/api/v1/config/token/t1");
     assert_eq!((&row["fields"]["token_hash"], &row["fields"]["scopes"]), (&json!("*"), &json!(["status", "operate"])));
     for wrong in [
-        json!({"role": "king"}),
-        json!({"role": "admin", "scopes": ["everything"]}),
-        json!({"scopes": []}),
-        json!({"role": "admin", "x": 1}),
+        json!({"id": "t2", "role": "king"}),
+        json!({"id": "t2", "role": "admin", "scopes": ["everything"]}),
+        json!({"id": "t2"}),
+        json!({"id": "t2", "role": "admin", "x": 1}),
     ] {
         assert_eq!(console.ask("POST", "/api/v1/tokens", &[], &wrong).0, 400, "{wrong}");
     }

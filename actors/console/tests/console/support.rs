@@ -93,6 +93,8 @@ pub(crate) fn status() -> Status {
         state,
         incarnation: Incarnation(1),
         publisher: name == "CCM1",
+        config_revision: None,
+        config_lag: 0,
         registrations: 0,
         addresses: Vec::new(),
         seen_by: BTreeMap::new(),

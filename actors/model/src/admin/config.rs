@@ -177,24 +177,6 @@ pub enum ConfigRequest {
         /// Who.
         author: String,
     },
-    /// Gives a user a password; only its hash is kept. [`ConfigReply::Written`].
-    SetPassword {
-        /// Key of a [`ConfigTable::User`] that exists.
-        user: String,
-        /// In the clear.
-        password: Password,
-        /// Who.
-        author: String,
-    },
-    /// Makes a token and tells it, this once; only its hash is kept. [`ConfigReply::Token`].
-    IssueToken {
-        /// What the row of [`ConfigTable::Token`] is to be; `token_hash` and `created` are added.
-        fields: Map<String, Value>,
-        /// Its key; a free one is made up unless given.
-        id: Option<String>,
-        /// Who.
-        author: String,
-    },
     /// Who the owner of a name and password, or of a token, is; [`ConfigReply::Identity`]. Refused as unauthorized when it is nobody.
     Identify(Proof),
     /// Notes in the audit log what was asked and answered; [`ConfigReply::Done`].
@@ -206,15 +188,6 @@ pub enum ConfigRequest {
         /// At most so many.
         limit: usize,
     },
-}
-
-/// A password on its way to be hashed. Not shown by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(pub String);
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(secret)")
-    }
 }
 
 /// How somebody proves who he is. Not shown by `Debug`.
@@ -320,14 +293,15 @@ pub enum Expect {
     Etag(String),
 }
 
-/// One row that is to be so.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// One row that is to be so. `Debug` leaves its fields out: there may be a password among them.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigOp {
     /// Which table.
     pub table: ConfigTable,
     /// Which row.
     pub key: String,
-    /// All its fields; none deletes it. With `merge` only those that change, null takes one away (RFC 7396). A row that is not there is
+    /// All its fields; none deletes it. A `password` of a user is kept as its hash; a token without `token_hash` is made up, see
+    /// [`Written::secret`]. With `merge` only those that change, null takes one away (RFC 7396). A row that is not there is
     /// made by both, unless `expect` says otherwise.
     pub fields: Option<Map<String, Value>>,
     /// Whether `fields` are laid over the row that is there.
@@ -339,6 +313,12 @@ pub struct ConfigOp {
     /// The line of a file that it comes from, for messages.
     #[serde(default)]
     pub line: Option<u32>,
+}
+
+impl fmt::Debug for ConfigOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}{}", self.table, self.key, if self.fields.is_none() { " deleted" } else { "" })
+    }
 }
 
 /// A change as somebody wants it.
@@ -407,6 +387,9 @@ pub struct Written {
     pub impact: Impact,
     /// Entity tags of the rows that were written, in the order of the draft; none for those that were deleted.
     pub etags: Vec<Option<String>>,
+    /// The token that was made, told this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// One row before and after.
@@ -547,7 +530,6 @@ pub enum ConfigReply {
     Unsent { changes: Vec<UnsentChange> },
     UserSettings { device: String, settings: Map<String, Value> },
     Identity(Identity),
-    Token { id: String, token: String, revision: u64 },
     AuditLog { entries: Vec<AuditEntry>, next: Option<i64> },
     Done {},
 }

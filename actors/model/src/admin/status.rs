@@ -95,6 +95,12 @@ pub struct NodeStatus {
     pub incarnation: Incarnation,
     /// Whether the configuration is written there.
     pub publisher: bool,
+    /// Revision of its copy of the configuration database; none when that is not known, or there is no database.
+    #[serde(default)]
+    pub config_revision: Option<u64>,
+    /// Changes that its copy lacks against the newest known.
+    #[serde(default)]
+    pub config_lag: u64,
     /// Devices it serves.
     pub registrations: u64,
     /// Where phones reach it, as `transport:host:port`.

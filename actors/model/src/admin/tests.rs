@@ -18,6 +18,8 @@ fn status() -> Status {
             state: NodeState::InService,
             incarnation: Incarnation(3),
             publisher: true,
+            config_revision: None,
+            config_lag: 0,
             registrations: 2,
             addresses: vec!["udp:127.0.0.1:5060".to_owned()],
             seen_by: BTreeMap::from([(node("CCM2"), NodeState::Suspect)]),

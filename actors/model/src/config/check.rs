@@ -36,6 +36,7 @@ impl Found {
             settings: tables.settings,
             warnings,
             revision,
+            source: None,
             pool_of_row: self.pool_of_row,
             group_of_pool: self.group_of_pool,
             publisher: self.publisher,
@@ -84,9 +85,12 @@ impl Checker<'_, '_, '_> {
         });
         self.report.error(self.document.span(place), problem);
     }
-    /// The line of a place.
-    pub(super) fn line(&self, place: Place) -> usize {
-        self.document.span(place).map_or(0, |s| self.report.line(s.start))
+    /// Where a place is, for people: `line 12`, or which row when there is no text.
+    pub(super) fn at(&self, place: Place) -> String {
+        match self.document.span(place) {
+            Some(span) => format!("line {}", self.report.line(span.start)),
+            None => self.document.label(place),
+        }
     }
     /// All names of a table; one that stands twice, and a table that is too long, is told.
     fn names(&mut self, table: &'static str, kind: &str, most: usize) -> Names<'_> {
@@ -95,9 +99,9 @@ impl Checker<'_, '_, '_> {
         for (index, name) in rows_with_name(document, table) {
             let first = *names.entry(name).or_insert(index);
             if first != index {
-                let line = self.line(Place::row(table, first).field("name"));
+                let line = self.at(Place::row(table, first).field("name"));
                 let place = Place::row(table, index).field("name");
-                let expected = format!("a name that no other {kind} has; line {line} has it first");
+                let expected = format!("a name that no other {kind} has; {line} has it first");
                 self.wrong(place, format!("the {kind} {name:?} stands twice"), expected);
             }
         }

@@ -20,6 +20,9 @@ pub struct DevicePool {
     /// Its name, such as `DP1`.
     #[schemars(with = "String", length(min = 1, max = 64))]
     pub name: DevicePoolName,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
     /// The CallManager group of its devices.
     #[schemars(with = "String", length(min = 1, max = 64))]
     pub group: GroupName,

@@ -45,6 +45,9 @@ pub struct Group {
     /// Its name, such as `G1`.
     #[schemars(with = "String", length(min = 1, max = 64))]
     pub name: GroupName,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
     /// One to three different nodes: primary, first backup, second backup.
     #[schemars(with = "Vec<String>", length(min = 1, max = 3))]
     pub members: Vec<NodeName>,

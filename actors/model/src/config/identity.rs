@@ -113,13 +113,13 @@ fn tell(
             shared.map(ToString::to_string).unwrap_or_default()
         }
     };
-    let line = checker.line(first_place);
+    let line = checker.at(first_place);
     let what = match (first.1, second.1) {
         (Role::Name, Role::Name) => format!("the device {text:?} stands twice"),
         (a, b) => format!("{text:?} is {} {} and also {} {}", role(a), first_device.name, role(b), device.name),
     };
     let expected = "a name and a digest user that no other device has, neither as its name nor as its user or number";
-    checker.wrong(place.field(field(place.table, second.1)), what, format!("{expected}; see line {line}"));
+    checker.wrong(place.field(field(place.table, second.1)), what, format!("{expected}; see {line}"));
 }
 
 const fn role(role: Role) -> &'static str {

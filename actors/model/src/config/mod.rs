@@ -15,6 +15,7 @@ mod node;
 mod problem;
 mod read;
 mod report;
+pub mod rows;
 mod settings;
 mod value;
 
@@ -29,6 +30,8 @@ pub use settings::{Algorithm, MultipleContacts, Settings};
 pub use value::{Addresses, HumanDuration, Secret};
 
 use schemars::JsonSchema;
+use std::fmt;
+use std::sync::Arc;
 use tandem_base::{DevicePoolName, GroupName, NodeName};
 
 /// Longest file that is read, in bytes.
@@ -56,6 +59,8 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// Hash of the file's text: equal files have equal revisions.
     pub revision: u64,
+    /// The file that it was read from; none when it was made of rows.
+    pub source: Option<Source>,
     /// The pool of each device and then of each series, as an index into `pools`.
     pool_of_row: Vec<u16>,
     /// The group of each pool, as an index into `groups`.
@@ -64,13 +69,28 @@ pub struct Config {
     publisher: usize,
 }
 
+/// A configuration file as it was read. `Debug` does not show its text: there are passwords in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name for messages.
+    pub file: Arc<str>,
+    /// Its text.
+    pub text: Arc<str>,
+}
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
 impl Config {
     /// Reads a file's text. `file` is its name for messages.
     ///
     /// # Errors
     /// [`Problems`]: everything that is wrong, each with its line.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
-        read::parse(file, text)
+        let source = Source { file: Arc::from(file), text: Arc::from(text) };
+        read::parse(file, text).map(|config| Self { source: Some(source), ..config })
     }
 
     /// Every device: rows of their own first, then the series, one after the other. Made while you look: nothing is kept.

@@ -25,6 +25,9 @@ pub struct Node {
     /// Its name, such as `CCM1`.
     #[schemars(with = "String", length(min = 1, max = 64))]
     pub name: NodeName,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
     /// Address at which phones reach it, or a list of up to four (IPv4, IPv6).
     pub address: Addresses,
     /// Port of SIP over UDP; 0 takes any free one.

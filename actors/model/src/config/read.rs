@@ -10,7 +10,7 @@ use super::{
 use crate::admin::nearest;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -43,12 +43,25 @@ impl Place {
     }
 }
 
-/// The parsed text: where is what.
-pub(super) struct Document<'t>(DeTable<'t>);
+/// Where is what: in a parsed text, or in rows of which only the names are known.
+pub(super) enum Document<'t> {
+    Text(DeTable<'t>),
+    /// The names of each table's rows, in their order.
+    Rows(BTreeMap<&'static str, Vec<String>>),
+}
 
 impl<'t> Document<'t> {
     fn table(&self, table: &str) -> Option<&Field<'t>> {
-        self.0.get(table)
+        match self {
+            Self::Text(text) => text.get(table),
+            Self::Rows(_) => None,
+        }
+    }
+    fn names(&self, table: &str) -> &[String] {
+        match self {
+            Self::Text(_) => &[],
+            Self::Rows(names) => names.get(table).map_or(&[], Vec::as_slice),
+        }
     }
     /// The rows of a table; a single table is one row.
     fn rows(&self, table: &str) -> &[Field<'t>] {
@@ -77,6 +90,9 @@ impl<'t> Document<'t> {
         if SINGLE.contains(&place.table) {
             return format!("[{}]", place.table);
         }
+        if let Some(name) = self.names(place.table).get(place.index) {
+            return format!("{} {}", place.table, name.escape_debug());
+        }
         let name = |field| self.get(place.table, place.index, field).and_then(|v| v.get_ref().as_str());
         match name("name").or_else(|| name("prefix")) {
             Some(name) => format!("{} {}", place.table, name.escape_debug()),
@@ -85,10 +101,13 @@ impl<'t> Document<'t> {
     }
     /// The `name` of a row, also when the row is wrong otherwise.
     pub(super) fn name(&self, table: &str, index: usize) -> Option<&str> {
-        self.get(table, index, "name")?.get_ref().as_str()
+        match self {
+            Self::Text(_) => self.get(table, index, "name")?.get_ref().as_str(),
+            Self::Rows(_) => self.names(table).get(index).map(String::as_str),
+        }
     }
     pub(super) fn len(&self, table: &str) -> usize {
-        self.rows(table).len()
+        self.rows(table).len().max(self.names(table).len())
     }
 }
 
@@ -96,6 +115,7 @@ impl<'t> Document<'t> {
 pub(super) type Row<T> = (usize, T);
 
 /// All rows that could be read.
+#[derive(Default)]
 pub(super) struct Tables {
     pub(super) cluster: Option<Cluster>,
     pub(super) nodes: Vec<Row<Node>>,
@@ -122,8 +142,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Config, Problems> {
     if !report.is_clean() {
         return Err(report.finish().err().unwrap_or_default());
     }
-    let document = Document(document.into_inner());
+    let document = document.into_inner();
     unknown_tables(&document, &mut report);
+    let document = Document::Text(document);
     let tables = Tables {
         cluster: rows::<Cluster>(&document, "cluster", &mut report).pop().map(|(_, row)| row),
         nodes: rows(&document, "node", &mut report),
@@ -145,7 +166,7 @@ fn syntax(message: &str) -> Problem {
 }
 
 /// A message in two: what is wrong, and what was expected.
-fn halves(message: &str) -> (String, Option<String>) {
+pub(super) fn halves(message: &str) -> (String, Option<String>) {
     let message = message.trim().replace('\n', ", ");
     let halves = [", expected ", ": expected "].iter().find_map(|by| message.split_once(by));
     match halves {
@@ -174,8 +195,8 @@ fn human(expected: &str) -> String {
     .to_owned()
 }
 
-fn unknown_tables(document: &Document<'_>, report: &mut Report<'_>) {
-    for (key, value) in &document.0 {
+fn unknown_tables(document: &DeTable<'_>, report: &mut Report<'_>) {
+    for (key, value) in document {
         let name: &str = key.get_ref();
         let header = |name: &str| if SINGLE.contains(&name) { format!("[{name}]") } else { format!("[[{name}]]") };
         if !TABLES.contains(&name) {
@@ -323,7 +344,7 @@ impl RowReader<'_, '_, '_> {
 }
 
 /// serde's opening words, as people would say them.
-fn plain(what: &str) -> String {
+pub(super) fn plain(what: &str) -> String {
     let said = what
         .replace("invalid type: ", "not the right kind of value: ")
         .replace("invalid value: ", "not a good value: ");

@@ -38,6 +38,7 @@ impl CallManager {
                 self.recount(&NodeLife { node: node.clone(), incarnation });
                 self.note("node_up", "heard".to_owned(), format!("{node} is up (life {incarnation})"));
                 self.tell_quarantine(&node);
+                self.tell_sight(&node, true);
             }
             Output::Suspect { node, incarnation } => {
                 self.sees(now, &node, incarnation, Sight::Suspect);
@@ -53,6 +54,7 @@ impl CallManager {
                 }
                 self.sees(now, &node, incarnation, Sight::Down);
                 self.note("node_down", why.to_string(), format!("{node} is down: {why}"));
+                self.tell_sight(&node, false);
                 self.effects_of_death(&NodeLife { node, incarnation }, cause(why));
             }
             Output::Flap { node, down_for, .. } => {

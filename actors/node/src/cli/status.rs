@@ -16,7 +16,7 @@ use tandem_model::admin::{ByRank, GroupStatus, NodeState, NodeStatus, Status, Ve
 /// When nobody answers or the output cannot be written.
 pub fn status(processes: &Processes, out: &mut Out<'_>) -> Result<(), Failure> {
     let answer = ask(processes)?;
-    if out.is_json() { out.json(&answer.raw) } else { show(&answer.body, out) }
+    if out.is_data() { out.data(&answer.raw) } else { show(&answer.body, out) }
 }
 
 /// The cluster at a glance, put together from all processes.
@@ -56,6 +56,7 @@ fn together(answers: &[(&[NodeName], Status)]) -> Option<Status> {
             node.seen_by.extend(said.seen_by.iter().map(|(by, state)| (by.clone(), *state)));
             if runs.contains(&node.name) {
                 (node.state, node.incarnation) = (said.state, said.incarnation);
+                (node.config_revision, node.config_lag) = (said.config_revision, said.config_lag);
             }
         }
     }
@@ -109,10 +110,15 @@ fn split_view(node: &NodeStatus) -> Option<String> {
 
 /// The table of nodes, also for `tandem node list`.
 pub fn node_table(nodes: &[NodeStatus]) -> Table {
-    let mut table = Table::new(&["NODE", "STATE", "#LIFE", "ROLE", "#REGISTRATIONS", "ADDRESSES"]);
+    let mut table = Table::new(&["NODE", "STATE", "#LIFE", "ROLE", "#CONFIG", "#REGISTRATIONS", "ADDRESSES"]);
     for node in nodes {
         let role = if node.publisher { "publisher" } else { "subscriber" };
-        let counts = [node.incarnation.to_string(), role.to_owned(), node.registrations.to_string()];
+        let config = match (node.config_revision, node.config_lag) {
+            (None, _) => "-".to_owned(),
+            (Some(revision), 0) => revision.to_string(),
+            (Some(revision), lag) => format!("{revision} (lacks {lag})"),
+        };
+        let counts = [node.incarnation.to_string(), role.to_owned(), config, node.registrations.to_string()];
         let name = [node.name.to_string(), node.state.to_string()];
         table.line(tone(node.state), name.into_iter().chain(counts).chain([joined(&node.addresses, " ")]));
     }

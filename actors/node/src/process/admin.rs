@@ -15,7 +15,7 @@ use tandem_model::admin::{
 use tandem_model::event::Event;
 
 /// No node of the process runs, so nobody has a view.
-pub(super) fn nobody_runs() -> AdminError {
+pub(crate) fn nobody_runs() -> AdminError {
     AdminError::new(ErrorKind::Unavailable, "no node of this process runs")
         .remedy("start one: `tandem node start NAME`")
 }
@@ -42,6 +42,7 @@ impl Process {
             }
             Request::DeviceShow(name) => Ok(Reply::Device(self.device_detail(&name).await?)),
             Request::DeviceExplain(name) => Ok(Reply::Explanation(self.device_explanation(&name).await?)),
+            Request::DeviceReset(name) => Ok(Reply::Reset(self.reset(name).await?)),
             Request::DeviceRelease(name) => {
                 let index = self.find_device(&name)?;
                 Ok(Reply::Released(Released { device: name, released: self.release(index).await }))

@@ -3,14 +3,14 @@
 use super::Process;
 use crate::call_manager::queries::{Copies, Copy};
 use crate::device_host::queries::{Find, Hosted};
-use crate::device_host::{Case, Release};
+use crate::device_host::{Case, Release, Reset};
 use crate::locator::{Alias, DeviceIndex};
 use crate::registration::Registration;
 use std::collections::BTreeMap;
 use tandem_base::{DeviceName, DirectoryNumber, NodeLife, NodeName, UnixMillis};
 use tandem_model::admin::{
-    AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, HISTORY_MAX,
-    InQuarantine,
+    AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceReset, DeviceState,
+    HISTORY_MAX, InQuarantine,
 };
 use tandem_model::timings::ASK_REMOTE;
 use tandem_rules::placement::{Stay, Subject, explain};
@@ -212,6 +212,19 @@ impl Process {
             released |= node.handles.host.ask(Release(index), ASK_REMOTE).await.unwrap_or(false);
         }
         released
+    }
+}
+
+impl Process {
+    /// Has a device register anew: the node of this process that serves it tells it so.
+    pub(super) async fn reset(&self, name: DeviceName) -> Result<DeviceReset, AdminError> {
+        let index = self.find_device(&name)?;
+        for node in self.running() {
+            if node.handles.host.ask(Reset(index), ASK_REMOTE).await.unwrap_or(false) {
+                return Ok(DeviceReset { device: name, node: Some(node.me.node.clone()) });
+            }
+        }
+        Ok(DeviceReset { device: name, node: None })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Process;
 use crate::call_manager::queries::{Look, Overview};
+use crate::config;
 use crate::counts::Counts;
 use crate::device_host::queries as host;
 use crate::directory::Group;
@@ -23,6 +24,10 @@ pub(super) struct Snapshot {
     /// Devices by node, pool and rank in the whole cluster.
     pub(super) counts: Counts,
     pub(super) quarantined: u64,
+    /// Who publishes the configuration, if that is known.
+    publisher: Option<NodeName>,
+    /// Revision and lag of the nodes' copies of the configuration.
+    copies: BTreeMap<NodeName, (Option<u64>, u64)>,
 }
 
 impl Snapshot {
@@ -68,7 +73,27 @@ impl Process {
             counts.merge_where(&overview.counts, |node| !inside.contains(&node));
         }
         let views = overviews.into_iter().map(|(name, o)| (name, o.view)).collect();
-        Snapshot { answering, views, counts, quarantined }
+        let (publisher, copies) = self.config_copies(answering.as_ref()).await;
+        Snapshot { answering, views, counts, quarantined, publisher, copies }
+    }
+
+    /// What the answering node knows of all copies of the configuration, and what each node of the process says of its own.
+    async fn config_copies(
+        &self,
+        answering: Option<&NodeName>,
+    ) -> (Option<NodeName>, BTreeMap<NodeName, (Option<u64>, u64)>) {
+        let (mut publisher, mut copies, mut own) = (None, BTreeMap::new(), BTreeMap::new());
+        for node in self.running() {
+            let Some(config) = &node.handles.config else { continue };
+            let Ok(Some((status, _))) = config.ask(config::Overview, ASK_REMOTE).await else { continue };
+            own.insert(node.me.node.clone(), (Some(status.head.revision), status.lag));
+            if answering == Some(&node.me.node) {
+                publisher = status.epoch.map(|e| e.publisher);
+                copies = status.peers.into_iter().map(|p| (p.node, (p.revision, p.lag))).collect();
+            }
+        }
+        copies.extend(own);
+        (publisher, copies)
     }
 
     /// `tandem status`.
@@ -120,7 +145,12 @@ impl Process {
                 .filter(|life| life.0 != 0)
                 .or(incarnation.map(|n| n.incarnation))
                 .unwrap_or(Incarnation(0)),
-            publisher: index == self.directory.publisher,
+            publisher: match &snapshot.publisher {
+                Some(publisher) => publisher == name,
+                None => index == self.directory.publisher,
+            },
+            config_revision: snapshot.copies.get(name).and_then(|(revision, _)| *revision),
+            config_lag: snapshot.copies.get(name).map_or(0, |(_, lag)| *lag),
             registrations: snapshot.counts.of_node(index),
             addresses,
             seen_by: snapshot.views.iter().filter_map(|(who, view)| Some((who.clone(), seen(view)?))).collect(),

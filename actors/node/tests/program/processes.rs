@@ -66,13 +66,13 @@ pub(crate) fn phones(addresses: &[SocketAddr]) -> FleetConfig {
 }
 
 /// A cluster that `tandem up` runs.
-struct Up {
-    home: Home,
-    running: Running,
+pub(crate) struct Up {
+    pub(crate) home: Home,
+    pub(crate) running: Running,
 }
 
 impl Up {
-    fn start(home: Home) -> Self {
+    pub(crate) fn start(home: Home) -> Self {
         let command = home.command(&["up", "--config", "cluster.toml", "-o", "json"]);
         let running = Running::start(command, &home.folder("up.log"));
         let up = Self { home, running };
@@ -86,13 +86,13 @@ impl Up {
         up
     }
     /// The newest process of each node, as it was told.
-    fn pids(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn pids(&self) -> BTreeMap<String, u64> {
         let said = self.running.said();
         let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let started = lines.filter(|line| line.get("event").is_some_and(|e| e == "started"));
         started.filter_map(|l| Some((l.get("node")?.as_str()?.to_owned(), l.get("pid")?.as_u64()?))).collect()
     }
-    fn signal(&self, node: &str, signal: &str) -> u64 {
+    pub(crate) fn signal(&self, node: &str, signal: &str) -> u64 {
         let pid = self.pids().get(node).copied().expect("a process");
         let done = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
         assert!(done.is_ok_and(|s| s.success()));

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tandem_base::metric::{NODE_STATE, REPLICATION_COPIES, REPLICATION_DIVERGENT};
+use tandem_base::metric::{CLUSTER_MEMBERS, NODE_STATE, REPLICATION_COPIES, REPLICATION_DIVERGENT};
 use tandem_host::disk::{Access, Disk, RealDisk};
 
 /// How long a cluster may take until all its nodes serve.
@@ -90,7 +90,7 @@ impl Nodes {
             let up = server.find_control(&state).and_then(|()| {
                 let serving = server.figure(NODE_STATE.name, &["state=\"in_service\""])?;
                 let divergent = server.figure(REPLICATION_DIVERGENT.name, &[])?;
-                let seen = server.figure("tandem_cluster_members", &["state=\"up\""])?;
+                let seen = server.figure(CLUSTER_MEMBERS.name, &["state=\"up\""])?;
                 Ok(serving == Some(1) && divergent == Some(0) && seen >= Some(running as u64))
             });
             if up.unwrap_or(false) {

@@ -132,14 +132,28 @@ pub(crate) struct Chunk {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame {
     Status(StatusFrame),
-    Part { epoch: Epoch, part: LogPart, history: Vec<EpochBase> },
+    Part {
+        epoch: Epoch,
+        part: LogPart,
+        history: Vec<EpochBase>,
+    },
     Chunk(Chunk),
     /// All chunks before `next` are staged.
-    ChunkAck { ticket: u64, next: u64 },
+    ChunkAck {
+        ticket: u64,
+        next: u64,
+    },
     /// User settings. In an answer: where to ask on, if there is more.
-    Users { settings: Vec<UserSetting>, answer: bool, next: Option<UserCursor> },
+    Users {
+        settings: Vec<UserSetting>,
+        answer: bool,
+        next: Option<UserCursor>,
+    },
     /// Send what differs from these parts.
-    UserAsk { parts: Vec<Digest>, after: Option<UserCursor> },
+    UserAsk {
+        parts: Vec<Digest>,
+        after: Option<UserCursor>,
+    },
 }
 
 fn write<T: Serialize>(kind: u8, head: &T, body: &[u8]) -> Packet {
@@ -273,8 +287,7 @@ mod tests {
         };
         let bytes = |b: &'static [u8]| Packet(Bytes::from_static(b));
         let history = vec![EpochBase { epoch: epoch(), base: 2 }];
-        let follow =
-            Follow { next_revision: 8, next_op: 0, gap: true, snapshot: false, fetching: Some(3) };
+        let follow = Follow { next_revision: 8, next_op: 0, gap: true, snapshot: false, fetching: Some(3) };
         let (revision, digest) = (7, Digest { sum: u128::MAX, count: 1 });
         vec![
             Frame::Status(StatusFrame {

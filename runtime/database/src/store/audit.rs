@@ -33,7 +33,8 @@ impl Store {
     /// As the disk has them.
     pub fn audit(&mut self, entry: &AuditEntry) -> Result<i64, StoreError> {
         let run = || {
-            let sql = "INSERT INTO audit (at, author, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let sql =
+                "INSERT INTO audit (at, author, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             let e = entry;
             let values = (signed(e.at.0), &e.author, &e.action, &e.subject, &e.outcome, &e.detail);
             self.db.prepare_cached(sql)?.execute(values)?;

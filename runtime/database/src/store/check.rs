@@ -23,9 +23,9 @@ impl Place<'_> {
         field: Option<(&'static Column, Option<&Value>)>,
         what: impl Into<String>,
         expected: impl Into<String>,
-    ) -> Problem {
+    ) -> Box<Problem> {
         let value = field.and_then(|(c, v)| v.filter(|_| !c.secret)).map(shown);
-        Problem {
+        Box::new(Problem {
             kind,
             op: self.op,
             table: self.table,
@@ -34,7 +34,7 @@ impl Place<'_> {
             value,
             what: what.into(),
             expected: expected.into(),
-        }
+        })
     }
 }
 
@@ -51,7 +51,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Judges a key and its fields, and brings the fields into canonical form: no nulls, no empty lists, objects sorted.
-pub(crate) fn shape(place: Place<'_>, document: &mut Document) -> Result<(), Problem> {
+pub(crate) fn shape(place: Place<'_>, document: &mut Document) -> Result<(), Box<Problem>> {
     key(place)?;
     document.retain(|_, value| !value.is_null() && !value.as_array().is_some_and(Vec::is_empty));
     let spec = place.table.spec();
@@ -67,7 +67,7 @@ pub(crate) fn shape(place: Place<'_>, document: &mut Document) -> Result<(), Pro
             return Err(place.problem(ProblemKind::Malformed, Some((column, Some(value))), what, expected));
         }
     }
-    for column in spec.columns.iter().filter(|c| c.required && document.get(c.name).is_none()) {
+    if let Some(column) = spec.columns.iter().find(|c| c.required && document.get(c.name).is_none()) {
         let expected = fits(&column.kind, &Value::Null).err().unwrap_or_default();
         let what = format!("{} is missing", column.name);
         return Err(place.problem(ProblemKind::Malformed, Some((column, None)), what, expected));
@@ -86,7 +86,7 @@ pub(crate) fn shape(place: Place<'_>, document: &mut Document) -> Result<(), Pro
 }
 
 /// Judges a key alone.
-pub(crate) fn key(place: Place<'_>) -> Result<(), Problem> {
+pub(crate) fn key(place: Place<'_>) -> Result<(), Box<Problem>> {
     let key = place.key;
     let wrong = |what: &str, expected: String| Err(place.problem(ProblemKind::Malformed, None, what, expected));
     if key.is_empty() || key.len() > KEY_BYTES_MAX || key.chars().any(char::is_control) {
@@ -110,7 +110,10 @@ fn fits(kind: &Kind, value: &Value) -> Result<(), String> {
         }
         Kind::Integer(least, most) => {
             let good = value.as_i64().is_some_and(|n| (*least..=*most).contains(&n));
-            (good, if *most == i64::MAX { format!("a whole number from {least}") } else { format!("{least} to {most}") })
+            (
+                good,
+                if *most == i64::MAX { format!("a whole number from {least}") } else { format!("{least} to {most}") },
+            )
         }
         Kind::Bool => (value.is_boolean(), "true or false".to_owned()),
         Kind::Json => (!value.is_null(), "any JSON value but null".to_owned()),

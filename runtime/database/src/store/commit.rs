@@ -12,11 +12,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: none was committed. The inner result is per draft: [`Refused::Problems`], `Stale`, `OldEpoch`, `TooMuch`.
-    pub fn commit_many(
-        &mut self,
-        epoch: &Epoch,
-        drafts: &[Draft],
-    ) -> Result<Vec<Result<Change, Refused>>, StoreError> {
+    pub fn commit_many(&mut self, epoch: &Epoch, drafts: &[Draft]) -> Result<Vec<Result<Change, Refused>>, StoreError> {
         self.transaction(|this| {
             let mut head = this.head()?;
             drafts.iter().map(|draft| this.commit_one(epoch, draft, &mut head)).collect()
@@ -37,14 +33,16 @@ impl Store {
     pub fn check(&mut self, draft: &Draft) -> Result<Change, Refused> {
         let this = &self.reader;
         let mut head = this.head()?;
-        let epoch = head.epoch.clone().unwrap_or_else(|| Epoch {
-            number: 0,
-            started: draft.at,
-            publisher: tandem_base::NodeName::new("nobody").unwrap_or_else(|_| unreachable!("a plain name")),
-        });
+        let nobody = || tandem_base::NodeName::new("nobody").map_err(|e| StoreError::Sql(e.to_string()));
+        let epoch = match head.epoch.clone() {
+            Some(epoch) => epoch,
+            None => Epoch { number: 0, started: draft.at, publisher: nobody()? },
+        };
         this.batch("BEGIN IMMEDIATE")?;
         let result = this.commit_one(&epoch, draft, &mut head);
-        this.batch("ROLLBACK")?;
+        if !this.db.is_autocommit() {
+            this.batch("ROLLBACK")?;
+        }
         result?
     }
     /// Applies changes of the log in order, all with one fsync, as far as they fit. `history` says where each epoch began.
@@ -131,12 +129,7 @@ impl Reader {
             }
         }
     }
-    fn commit_one(
-        &self,
-        epoch: &Epoch,
-        draft: &Draft,
-        head: &mut Head,
-    ) -> Result<Result<Change, Refused>, StoreError> {
+    fn commit_one(&self, epoch: &Epoch, draft: &Draft, head: &mut Head) -> Result<Result<Change, Refused>, StoreError> {
         self.savepoint(|| {
             not_older(epoch, head)?;
             acceptable(draft, head)?;

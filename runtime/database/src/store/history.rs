@@ -84,8 +84,7 @@ impl Reader {
             while let Some(row) = rows.next()? {
                 raw_op(row, 0, |op| {
                     let own = |text: Option<&str>| text.map(str::to_owned);
-                    let change =
-                        net.entry((op.table, op.key.to_owned())).or_insert_with(|| (own(op.before), None));
+                    let change = net.entry((op.table, op.key.to_owned())).or_insert_with(|| (own(op.before), None));
                     change.1 = own(op.after);
                 })?;
             }

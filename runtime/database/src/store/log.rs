@@ -223,9 +223,7 @@ impl Store {
             return Ok(0);
         }
         self.transaction(|this| {
-            let run = |sql: &str, bound: Revision| {
-                this.db.execute(sql, [signed(bound)]).map_err(|e| this.fail(e))
-            };
+            let run = |sql: &str, bound: Revision| this.db.execute(sql, [signed(bound)]).map_err(|e| this.fail(e));
             run("DELETE FROM change_op WHERE revision < ?1", first)?;
             // The last one before the log stays without its rows: its digest proves that a peer may go on from there.
             let gone = run("DELETE FROM change WHERE revision < ?1", first.saturating_sub(1))?;

@@ -95,15 +95,26 @@ impl Store {
         }
         result
     }
-    /// Whether the disk takes a commit: writes where the copy stands anew.
+    /// What a full disk does, for tests: no page more than so many, which are never fewer than there are.
+    #[cfg(test)]
+    pub(crate) fn bound_pages(&mut self, most: Option<u32>) {
+        let most = most.map_or(i64::from(u32::MAX) - 1, |n| i64::from(n.max(1)));
+        self.db.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(())).unwrap();
+    }
+    /// What a read-only disk does, for tests; until the file is opened anew.
+    #[cfg(test)]
+    pub(crate) fn forbid_writing(&mut self) {
+        self.batch("PRAGMA query_only = ON").unwrap();
+    }
+    /// Whether the disk takes what is written: some room is taken, durably, and given back.
     ///
     /// # Errors
     /// As the disk has them.
     pub fn probe(&mut self) -> Result<(), StoreError> {
-        self.transaction(|this| {
-            let head = this.head()?;
-            this.write_head(head.revision, head.digest)
-        })
+        // No chunk of a snapshot has this position.
+        let take = "INSERT OR REPLACE INTO incoming (position, items) VALUES (-1, zeroblob(262144))";
+        self.transaction(|this| this.batch(take))?;
+        self.transaction(|this| this.batch("DELETE FROM incoming WHERE position = -1"))
     }
     /// Remembers the newest epoch heard of; older ones change nothing.
     ///
@@ -204,7 +215,8 @@ impl Reader {
             let sql = "SELECT epoch, started, publisher, base FROM epoch ORDER BY base, epoch";
             let mut statement = self.db.prepare_cached(sql)?;
             let rows = statement.query_map([], |row| Ok((epoch(row, 0)?, unsigned(row, 3)?)))?;
-            rows.map(|row| row.map(|(e, base)| e.map(|epoch| EpochBase { epoch, base }))).collect::<rusqlite::Result<_>>()
+            rows.map(|row| row.map(|(e, base)| e.map(|epoch| EpochBase { epoch, base })))
+                .collect::<rusqlite::Result<_>>()
         };
         let rows: Vec<Option<EpochBase>> = read().map_err(|e| self.fail(e))?;
         Ok(rows.into_iter().flatten().collect())

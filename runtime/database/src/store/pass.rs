@@ -3,8 +3,8 @@
 //!
 //! It runs inside a transaction of its caller, who undoes everything when it refuses.
 
-use super::check::{self, Place};
 use super::Reader;
+use super::check::{self, Place};
 use crate::change::{DraftOp, Expect, Op, Revision};
 use crate::error::{PROBLEMS_MAX, Problem, ProblemKind, Refused, StoreError};
 use crate::row::{Digest, Document, RowHash};
@@ -44,11 +44,11 @@ impl<'a> Pass<'a> {
         }
         match self.try_draft(index, wanted)? {
             Ok(()) => {}
-            Err(problem) => self.problems.push(problem),
+            Err(problem) => self.problems.push(*problem),
         }
         Ok(())
     }
-    fn try_draft(&mut self, index: usize, wanted: &DraftOp) -> Result<Result<(), Problem>, StoreError> {
+    fn try_draft(&mut self, index: usize, wanted: &DraftOp) -> Result<Result<(), Box<Problem>>, StoreError> {
         let place = Place { op: Some(index), table: wanted.table, key: &wanted.key };
         let mut after = wanted.after.clone();
         let judged = match &mut after {
@@ -97,7 +97,7 @@ impl<'a> Pass<'a> {
         let mut after = op.after;
         if let Some(document) = &mut after {
             // A field or word that this version does not know: the copy waits for the newer Tandem.
-            check::shape(place, document).map_err(|problem| Refused::Problems(vec![problem]))?;
+            check::shape(place, document).map_err(|problem| Refused::Problems(vec![*problem]))?;
         }
         let here = self.store.get(op.table, &op.key)?;
         let diverged = |why: String| Refused::Diverged { revision: self.revision, why };
@@ -145,7 +145,7 @@ impl<'a> Pass<'a> {
         place: Place<'_>,
         document: Option<&Document>,
         error: rusqlite::Error,
-    ) -> Result<Problem, StoreError> {
+    ) -> Result<Box<Problem>, StoreError> {
         for column in place.table.spec().columns.iter().filter(|c| c.unique) {
             let Some(value) = document.and_then(|d| d.get(column.name)) else { continue };
             let spec = place.table.spec();
@@ -205,7 +205,7 @@ impl<'a> Pass<'a> {
                     let what = format!("{}: there is no {target} {key:?}", column.name);
                     let field = Some((column, Some(&Value::from(key))));
                     let expected = format!("a {target} that exists, or comes with the same change");
-                    self.problems.push(place.problem(ProblemKind::NoSuchReference, field, what, expected));
+                    self.problems.push(*place.problem(ProblemKind::NoSuchReference, field, what, expected));
                     if self.problems.len() >= PROBLEMS_MAX {
                         return Ok(());
                     }
@@ -223,13 +223,13 @@ impl<'a> Pass<'a> {
             let place = Place { op: Some(*index), table: op.table, key: &op.key };
             let what = format!("{} {} names it in {}", user.table, user.key, user.field);
             let expected = format!("a {} that no row names", op.table);
-            self.problems.push(place.problem(ProblemKind::InUse, None, what, expected));
+            self.problems.push(*place.problem(ProblemKind::InUse, None, what, expected));
         }
         Ok(())
     }
 }
 
-fn expected(place: Place<'_>, expect: Expect, before: Option<&Document>) -> Result<(), Problem> {
+fn expected(place: Place<'_>, expect: Expect, before: Option<&Document>) -> Result<(), Box<Problem>> {
     let problem = |kind, what: &str, expected: String| Err(place.problem(kind, None, what, expected));
     match (expect, before) {
         (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => Ok(()),

@@ -4,8 +4,8 @@ use super::sql::quoted;
 use super::{Reader, StoreError};
 use crate::row::{Document, Row};
 use crate::table::{Kind, Spec, Table};
-use rusqlite::types::Value as Sql;
 use rusqlite::params_from_iter;
+use rusqlite::types::Value as Sql;
 use std::fmt::Write as _;
 
 /// Most rows of a page.
@@ -104,7 +104,8 @@ impl Reader {
         let read = || {
             let mut statement = self.db.prepare_cached(&sql)?;
             let rows = statement.query_map(params_from_iter(values), |row| statements.read(&self.db, row))?;
-            rows.map(|row| row.map(|(key, document)| Row::new(query.table, key, document))).collect::<rusqlite::Result<_>>()
+            rows.map(|row| row.map(|(key, document)| Row::new(query.table, key, document)))
+                .collect::<rusqlite::Result<_>>()
         };
         let mut rows: Vec<Row> = read().map_err(|e| self.fail(e))?;
         let more = rows.len() > limit;
@@ -120,7 +121,10 @@ impl Reader {
         let all = Query { after: None, ..query.clone() };
         let Some((condition, values)) = conditions(&all) else { return Ok(0) };
         let sql = format!("SELECT count(*) FROM {} WHERE {condition}", quoted(query.table.spec().sql));
-        let count = self.db.prepare_cached(&sql).and_then(|mut s| s.query_row(params_from_iter(values), |r| r.get::<_, i64>(0)));
+        let count = self
+            .db
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_row(params_from_iter(values), |r| r.get::<_, i64>(0)));
         Ok(u64::try_from(count.map_err(|e| self.fail(e))?).unwrap_or(0))
     }
     /// Every row of a table in the order of its keys, for reading the whole configuration at start.
@@ -177,7 +181,8 @@ impl Reader {
                 let read = || {
                     let mut statement = self.db.prepare_cached(&sql)?;
                     let keys = statement.query_map((key, left), |row| row.get::<_, String>(0))?;
-                    keys.map(|key| key.map(|key| Use { table: user, key, field: column.name })).collect::<rusqlite::Result<_>>()
+                    keys.map(|key| key.map(|key| Use { table: user, key, field: column.name }))
+                        .collect::<rusqlite::Result<_>>()
                 };
                 let found: Vec<Use> = read().map_err(|e| self.fail(e))?;
                 uses.extend(found);

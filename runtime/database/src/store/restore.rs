@@ -169,7 +169,7 @@ impl Reader {
                     unreadable(DatabaseError::Malformed { what: "a row", why: format!("{:?}", e.classify()) })
                 })?;
                 let place = super::check::Place { op: None, table, key };
-                super::check::shape(place, &mut parsed).map_err(|problem| Refused::Problems(vec![problem]))?;
+                super::check::shape(place, &mut parsed).map_err(|problem| Refused::Problems(vec![*problem]))?;
                 digest.add(RowHash::of(table.word(), key, &parsed.canonical()));
                 self.of(table)?.insert(&self.db, key, &parsed).map_err(|e| match self.fail(e) {
                     StoreError::Sql(why) => Refused::Diverged { revision: 0, why },
@@ -187,7 +187,8 @@ impl Reader {
 }
 
 fn change(text: &str) -> Result<ChangeInfo, Refused> {
-    let malformed = |e: serde_json::Error| DatabaseError::Malformed { what: "a change", why: format!("{:?}", e.classify()) };
+    let malformed =
+        |e: serde_json::Error| DatabaseError::Malformed { what: "a change", why: format!("{:?}", e.classify()) };
     serde_json::from_str(text).map_err(|e| unreadable(malformed(e)))
 }
 fn unreadable(error: DatabaseError) -> Refused {

@@ -193,11 +193,8 @@ impl Reader {
             let from = after.filter(|a| a.bucket == bucket).map_or(("", ""), |a| (&a.device, &a.field));
             for setting in self.bucket_after(bucket, from)? {
                 bytes += setting.canonical().len();
-                let cursor = UserCursor {
-                    bucket,
-                    device: setting.device.clone(),
-                    field: setting.field.word().to_owned(),
-                };
+                let cursor =
+                    UserCursor { bucket, device: setting.device.clone(), field: setting.field.word().to_owned() };
                 settings.push(setting);
                 if bytes >= ANSWER_BYTES {
                     return Ok((settings, Some(cursor)));

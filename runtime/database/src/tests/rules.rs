@@ -33,7 +33,10 @@ fn a_group_has_one_to_three_different_members_that_exist() {
     }
     let problem = one(&mut store, DraftOp::put(Table::Group, "G9", members(&["CCM1", "CCM9"])));
     assert_eq!(problem.kind, ProblemKind::NoSuchReference);
-    assert_eq!(problem.to_string(), "group G9: members: there is no node \"CCM9\"; expected a node that exists, or comes with the same change");
+    assert_eq!(
+        problem.to_string(),
+        "group G9: members: there is no node \"CCM9\"; expected a node that exists, or comes with the same change"
+    );
 }
 
 #[test]
@@ -51,9 +54,11 @@ fn a_row_that_is_named_stays_and_the_one_that_names_it_is_told() {
     let folder = Folder::new("rules");
     let mut store = founded(&folder, "a");
     store.commit(&epoch(1, "CCM1"), &draft(vec![DraftOp::create(Table::Device, "SEP1", device("DP1"))])).unwrap();
-    for (table, key, user) in
-        [(Table::DevicePool, "DP1", "device SEP1"), (Table::Group, "G1", "device_pool DP1"), (Table::Node, "CCM2", "group G1")]
-    {
+    for (table, key, user) in [
+        (Table::DevicePool, "DP1", "device SEP1"),
+        (Table::Group, "G1", "device_pool DP1"),
+        (Table::Node, "CCM2", "group G1"),
+    ] {
         let problem = one(&mut store, DraftOp::delete(table, key));
         assert_eq!(problem.kind, ProblemKind::InUse);
         assert!(problem.what.starts_with(user), "{problem}");
@@ -159,7 +164,10 @@ fn of_a_batch_each_draft_is_judged_alone() {
     let mut store = founded(&folder, "a");
     let put = |name: &str, pool: &str| draft(vec![DraftOp::create(Table::Device, name, device(pool))]);
     let results = store
-        .commit_many(&epoch(1, "CCM1"), &[put("SEP1", "DP1"), put("SEP2", "DP9"), put("SEP1", "DP1"), put("SEP3", "DP1")])
+        .commit_many(
+            &epoch(1, "CCM1"),
+            &[put("SEP1", "DP1"), put("SEP2", "DP9"), put("SEP1", "DP1"), put("SEP3", "DP1")],
+        )
         .unwrap();
     let revisions: Vec<_> = results.iter().map(|r| r.as_ref().map(|c| c.info.revision).ok()).collect();
     assert_eq!(revisions, [Some(2), None, None, Some(3)]);

@@ -97,7 +97,12 @@ fn the_sql_and_the_shapes_say_the_same() {
                 assert_eq!(references(&db, list.sql, list.owner).as_deref(), Some(spec.sql));
             } else {
                 expected.push((column.name.to_owned(), column.required));
-                assert_eq!(references(&db, spec.sql, column.name), target(column.references), "{table} {}", column.name);
+                assert_eq!(
+                    references(&db, spec.sql, column.name),
+                    target(column.references),
+                    "{table} {}",
+                    column.name
+                );
             }
         }
         assert_eq!(columns(&db, spec.sql), expected, "{table}");

@@ -96,7 +96,8 @@ fn a_large_change_travels_in_pieces() {
     });
     a.commit(&epoch(1, "CCM1"), &draft(ops.collect())).unwrap();
     let after = (0, None);
-    let LogRead::Parts { parts, .. } = a.read_log(after, LogPosition { revision: 2, op: 0 }, usize::MAX).unwrap() else {
+    let LogRead::Parts { parts, .. } = a.read_log(after, LogPosition { revision: 2, op: 0 }, usize::MAX).unwrap()
+    else {
         panic!("a snapshot is not needed")
     };
     assert!(parts.len() > 5 && parts.iter().all(|p| p.ops.0.len() <= 56 << 10), "{}", parts.len());
@@ -350,7 +351,16 @@ fn values_come_back_as_they_were_written() {
         (Table::Setting, "deep", Document::new().with("value", value)),
         (Table::Setting, "spread", Document::new().with("value", 0.1 + 0.7)),
         (Table::User, "ann", Document::new().with("role", "admin").with("disabled", false)),
-        (Table::Token, "t1", Document::new().with("role", "read-only").with("token_hash", "h").with("user", "ann").with("expires", 5).with("scopes", vec!["a"])),
+        (
+            Table::Token,
+            "t1",
+            Document::new()
+                .with("role", "read-only")
+                .with("token_hash", "h")
+                .with("user", "ann")
+                .with("expires", 5)
+                .with("scopes", vec!["a"]),
+        ),
     ];
     let ops = rows.clone().map(|(t, k, d)| DraftOp::create(t, k, d));
     a.commit(&epoch(1, "CCM1"), &draft(ops.into())).unwrap();

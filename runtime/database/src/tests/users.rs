@@ -38,7 +38,9 @@ fn what_is_set_later_here_is_newer_whatever_the_clock_says() {
 fn merging_is_the_same_in_any_order_and_twice() {
     let folder = Folder::new("users");
     let (mut a, mut b) = (open(&folder.file("a")), open(&folder.file("b")));
-    let all: Vec<_> = (0..60).map(|n| setting(&format!("SEP{}", n % 7), &n.to_string(), 100 + n % 13, ["A", "B"][n as usize % 2])).collect();
+    let all: Vec<_> = (0..60)
+        .map(|n| setting(&format!("SEP{}", n % 7), &n.to_string(), 100 + n % 13, ["A", "B"][n as usize % 2]))
+        .collect();
     let mut backwards = all.clone();
     backwards.reverse();
     a.merge_user(all.clone()).unwrap();

@@ -109,8 +109,6 @@ mod tests {
         assert_eq!(again::<UnsentBody>(&unsent), unsent);
         let settings = sent(ConfigReply::UserSettings { device: text("SEP1"), settings: Map::new() });
         assert_eq!(again::<UserSettingsBody>(&settings), settings);
-        let token = sent(ConfigReply::Token { id: text("t1"), token: text("secret"), revision: 9 });
-        assert_eq!(again::<TokenBody>(&token), token);
         let log = sent(ConfigReply::AuditLog { entries: vec![AuditEntry::default()], next: None });
         assert_eq!(again::<AuditLogBody>(&log), log);
     }

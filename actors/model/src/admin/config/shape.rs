@@ -118,13 +118,19 @@ const DEVICE_SERIES: &[Field] = &[
     field("first_line", Form::Text),
 ];
 const SETTING: &[Field] = &[field("value", Form::Any).required()];
-const USER: &[Field] =
-    &[DESCRIPTION, ROLE.required(), field("password_hash", Form::Text).secret(), field("disabled", Form::Bool)];
+const USER: &[Field] = &[
+    DESCRIPTION,
+    ROLE.required(),
+    // Of a change only: it is kept as its hash.
+    field("password", Form::Text).secret(),
+    field("password_hash", Form::Text).secret(),
+    field("disabled", Form::Bool),
+];
 const TOKEN: &[Field] = &[
     DESCRIPTION,
     field("user", Form::Text),
     ROLE.required(),
-    field("token_hash", Form::Text).required().secret(),
+    field("token_hash", Form::Text).secret(),
     field("created", Form::Integer),
     field("expires", Form::Integer),
     field("scopes", Form::List),

@@ -61,9 +61,9 @@ pub(super) fn nodes(checker: &mut Checker<'_, '_, '_>, tables: &Tables) -> usize
                 let what = format!("{at} is taken: SIP over UDP listens there");
                 checker.wrong(row.field(field), what, "a port of its own for the link".to_owned());
             } else if first.index != *index && told.insert((*index, at)) {
-                let line = checker.line(first);
+                let line = checker.at(first);
                 let what = format!("{at} is taken: {} listens there too", checker.document.label(first));
-                let expected = format!("another address or port; the other node stands in line {line}");
+                let expected = format!("another address or port; the other node stands in {line}");
                 checker.wrong(row.field(field), what, expected);
             }
         }
@@ -75,12 +75,12 @@ pub(super) fn nodes(checker: &mut Checker<'_, '_, '_>, tables: &Tables) -> usize
 /// The link between hosts: all nodes or none, each where one peer can reach one node.
 fn links(checker: &mut Checker<'_, '_, '_>, tables: &Tables) {
     let Some((with, first)) = tables.nodes.iter().find(|(_, node)| node.link.is_some()) else { return };
-    let line = checker.line(Place::row("node", *with).field("link"));
+    let line = checker.at(Place::row("node", *with).field("link"));
     for (index, node) in &tables.nodes {
         let place = Place::row("node", *index).field("link");
         let Some(link) = node.link else {
             let what = format!("{} has no `link`, so peers on other hosts cannot reach it", node.name);
-            let expected = format!("a `link` for every node or for none; {} has one in line {line}", first.name);
+            let expected = format!("a `link` for every node or for none; {} has one in {line}", first.name);
             checker.wrong(Place::row("node", *index), what, expected);
             continue;
         };
@@ -131,9 +131,9 @@ fn publisher(checker: &mut Checker<'_, '_, '_>, tables: &Tables) -> usize {
     let mut publishers = tables.nodes.iter().enumerate().filter(|(_, (_, node))| node.publisher);
     let Some((first, (first_index, first_node))) = publishers.next() else { return 0 };
     for (_, (index, node)) in publishers {
-        let line = checker.line(Place::row("node", *first_index));
+        let line = checker.at(Place::row("node", *first_index));
         let what = format!("{} is a second publisher", node.name);
-        let expected = format!("one publisher; {} in line {line} is it already", first_node.name);
+        let expected = format!("one publisher; {} in {line} is it already", first_node.name);
         checker.wrong(Place::row("node", *index).field("publisher"), what, expected);
     }
     first

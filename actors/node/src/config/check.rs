@@ -1,0 +1,197 @@
+//! What the model has to say about a change before it is written: each row by itself, names and numbers that stand for two devices, and the rules
+//! between nodes, groups, pools and settings. References are the database's own business.
+//!
+//! It reads this node's copy: of two changes at two nodes in the same instant each is judged without the other; the database's own rules hold all
+//! the same.
+
+use super::store::fields;
+use super::words::config_table;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use tandem_database::{Document, DraftOp, PROBLEMS_MAX, Query, Reader, StoreError, Table};
+use tandem_model::admin::config::{ConfigTable, RowProblem};
+use tandem_model::config::rows::{Rows, TypedRow, typed};
+use tandem_model::config::{Device, DeviceSeries};
+
+/// From so many device rows on the whole configuration is judged at once: that is cheaper than asking for each name.
+const MANY: usize = 2_000;
+
+/// Everything that is wrong with these rows.
+///
+/// # Errors
+/// As the disk has them.
+pub(super) fn check(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>, StoreError> {
+    let mut problems = Vec::new();
+    let (mut devices, mut whole) = (Vec::new(), false);
+    for (number, op) in ops.iter().enumerate() {
+        let Some(after) = &op.after else {
+            whole |= matches!(op.table, Table::Node | Table::Setting | Table::Cluster);
+            continue;
+        };
+        let table = config_table(op.table);
+        match typed(table, &op.key, &fields(after.clone())) {
+            Ok(TypedRow::Device(device)) => devices.push((number, device)),
+            Ok(TypedRow::Other) => {}
+            Ok(_) => whole = true,
+            Err(problem) => problems.push(at(number, table, &op.key, RowProblem::from(&*problem))),
+        }
+        if problems.len() >= PROBLEMS_MAX {
+            return Ok(problems);
+        }
+    }
+    if !problems.is_empty() {
+        return Ok(problems);
+    }
+    if whole || devices.len() >= MANY {
+        return everything(reader, ops);
+    }
+    let digest = setting(reader, "digest")?.and_then(|v| v.as_bool()).unwrap_or(true);
+    let series = all_series(reader)?;
+    for (number, device) in devices {
+        for mut problem in one_device(reader, ops, &device, digest, &series)? {
+            problem = at(number, ConfigTable::Device, device.name.as_str(), problem);
+            problems.push(problem);
+        }
+        if problems.len() >= PROBLEMS_MAX {
+            break;
+        }
+    }
+    Ok(problems)
+}
+
+fn at(op: usize, table: ConfigTable, key: &str, problem: RowProblem) -> RowProblem {
+    RowProblem { op: Some(op), table: Some(table), key: Some(key.to_owned()), ..problem }
+}
+
+fn setting(reader: &Reader, name: &str) -> Result<Option<Value>, StoreError> {
+    Ok(reader.get(Table::Setting, name)?.and_then(|d| d.get("value").cloned()))
+}
+
+fn all_series(reader: &Reader) -> Result<Vec<DeviceSeries>, StoreError> {
+    let mut all = Vec::new();
+    reader.each(Table::DeviceSeries, |key, document| {
+        if let Ok(TypedRow::Series(series)) = typed(ConfigTable::DeviceSeries, key, &fields(document)) {
+            all.push(series);
+        }
+    })?;
+    Ok(all)
+}
+
+/// The whole configuration as it would be, judged like a file.
+fn everything(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>, StoreError> {
+    let last: BTreeMap<(Table, &str), Option<&Document>> =
+        ops.iter().map(|op| ((op.table, op.key.as_str()), op.after.as_ref())).collect();
+    let mut rows = Rows::default();
+    for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::User | Table::Token)) {
+        let word = config_table(table);
+        let mut merged: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+        reader.each(table, |key, document| {
+            if !last.contains_key(&(table, key)) {
+                merged.insert(key.to_owned(), fields(document));
+            }
+        })?;
+        for ((_, key), after) in last.range((table, "")..).take_while(|((t, _), _)| *t == table) {
+            if let Some(after) = after {
+                merged.insert((*key).to_owned(), fields((*after).clone()));
+            }
+        }
+        for (key, fields) in &merged {
+            rows.add(word, key, fields);
+        }
+    }
+    let problems = rows.finish(None).err().map(|p| p.list).unwrap_or_default();
+    let place = |problem: &tandem_model::config::Problem| {
+        let found = RowProblem::from(problem);
+        let named = |op: &&DraftOp| found.key.as_ref().is_some_and(|k| *k == format!("{} {}", op.table.word(), op.key));
+        let op = ops.iter().find(named);
+        let number = op.and_then(|op| ops.iter().position(|o| std::ptr::eq(o, op)));
+        RowProblem {
+            op: number,
+            table: op.map(|o| config_table(o.table)),
+            key: op.map(|o| o.key.clone()).or(found.key.clone()),
+            ..found
+        }
+    };
+    Ok(problems.iter().map(place).collect())
+}
+
+/// Rules that one device meets among all others.
+fn one_device(
+    reader: &Reader,
+    ops: &[DraftOp],
+    device: &Device,
+    digest: bool,
+    series: &[DeviceSeries],
+) -> Result<Vec<RowProblem>, StoreError> {
+    let mut problems = Vec::new();
+    let mut wrong = |field: &str, what: String, expected: &str| {
+        let (field, expected) = (Some(field.to_owned()), Some(expected.to_owned()));
+        problems.push(RowProblem { field, what, expected, ..RowProblem::default() });
+    };
+    if digest && device.password.is_none() && device.ha1_md5.is_none() && device.ha1_sha256.is_none() {
+        let expected = "a `password`, hashes, or the setting `digest` = false";
+        wrong("password", "it has no password, and devices must prove who they are".to_owned(), expected);
+    }
+    let alone = "a name and a digest user that no other device has, neither as its name nor as its user or number";
+    let name = device.name.as_str();
+    let mut texts = vec![("name", name)];
+    if device.user() != name {
+        texts.push(("digest_user", device.user()));
+    }
+    for (field, text) in &texts {
+        if let Some(other) = taken(reader, ops, series, name, text, true)? {
+            wrong(field, format!("{text:?} is also {other}"), alone);
+        }
+    }
+    for line in &device.lines {
+        if let Some(other) = taken(reader, ops, series, name, line.as_str(), false)? {
+            wrong("lines", format!("{:?} is also {other}", line.as_str()), alone);
+        }
+    }
+    Ok(problems)
+}
+
+/// What else this text stands for, apart from the device itself; `lines` too when it is to stand for one device alone.
+fn taken(
+    reader: &Reader,
+    ops: &[DraftOp],
+    series: &[DeviceSeries],
+    own: &str,
+    text: &str,
+    lines: bool,
+) -> Result<Option<String>, StoreError> {
+    let gone =
+        |key: &str| ops.iter().rev().find(|op| op.table == Table::Device && op.key == key).map(|op| op.after.as_ref());
+    let holds = |document: &Document, field: &str| match field {
+        "lines" => document.list("lines").any(|l| l == text),
+        _ => document.text(field) == Some(text),
+    };
+    if text != own && gone(text).map_or(reader.exists(Table::Device, text)?, |after| after.is_some()) {
+        return Ok(Some(format!("the name of {text}")));
+    }
+    for (field, what) in [("digest_user", "the digest user of"), ("lines", "a line of")] {
+        if field == "lines" && !lines {
+            continue;
+        }
+        let mut query = Query::of(Table::Device).with(field, text);
+        query.limit = 2;
+        let found = reader.list(&query)?.rows;
+        let found = found.iter().map(|row| row.key.as_str()).filter(|key| *key != own);
+        // A row of this very change counts as it will be.
+        let mut found = found.filter(|key| gone(key).is_none_or(|after| after.is_some_and(|d| holds(d, field))));
+        let new = ops.iter().filter(|op| op.table == Table::Device && op.key != own);
+        let mut new = new.filter(|op| op.after.as_ref().is_some_and(|d| holds(d, field))).map(|op| op.key.as_str());
+        if let Some(other) = found.next().or_else(|| new.next()) {
+            return Ok(Some(format!("{what} {other}")));
+        }
+    }
+    let in_series = series.iter().find(|s| in_series(s, text));
+    Ok(in_series.map(|s| format!("a device of the series {}", s.name(0))))
+}
+
+/// Whether a text is the name of a device of a series.
+pub(super) fn in_series(series: &DeviceSeries, text: &str) -> bool {
+    let number = text.strip_prefix(series.prefix.as_str()).and_then(|n| n.parse::<u64>().ok());
+    let offset = number.and_then(|n| n.checked_sub(series.first));
+    offset.is_some_and(|offset| offset < series.count && series.name(offset) == text)
+}

@@ -1,0 +1,137 @@
+//! A node's copy of the configuration database on its disk: opened at the process's start, kept on a thread of its own through all lives of the
+//! node, read beside it by whoever asks.
+//!
+//! A damaged file is set aside by name, and the copy comes from a peer. It must never be touched by a thread that serves phones.
+
+use crate::error::NodeError;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_base::NodeName;
+use tandem_database::{Document, Head, Reader, Store, StoreError, StoreSettings, Table, Worker, set_aside};
+use tandem_host::labour::Labour;
+use tandem_model::admin::config::ConfigTable;
+use tandem_model::admin::{AdminError, ErrorKind};
+use tandem_model::config::rows::Rows;
+use tandem_model::config::{Config, Problems};
+use tokio::sync::oneshot;
+
+/// Jobs that may wait for the disk; the machine has far fewer open.
+const JOBS_MAX: usize = 16_384;
+/// How long an answer of the disk is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct NodeStore {
+    node: NodeName,
+    path: PathBuf,
+    settings: StoreSettings,
+    labour: Labour<Worker>,
+}
+
+impl NodeStore {
+    /// Opens a node's database, or makes it. What was set aside is told to `say`. Blocks: a large file is checked.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`]: a disk that fails, a file of a newer Tandem.
+    pub fn open(path: &Path, node: &NodeName, say: impl FnOnce(String)) -> Result<Self, NodeError> {
+        let settings = StoreSettings::default();
+        let trouble = |why| NodeError::Store { node: node.clone(), why };
+        let store = match Store::open(path, settings) {
+            Err(StoreError::Damaged { path: damaged, why }) => {
+                let kept = set_aside(path).map_err(trouble)?;
+                say(format!(
+                    "the configuration database {} is damaged ({why}): it is kept as {}, and a peer is asked for its copy",
+                    damaged.display(),
+                    kept.display()
+                ));
+                Store::open(path, settings)
+            }
+            opened => opened,
+        };
+        let worker = store.and_then(Worker::new).map_err(trouble)?;
+        let labour = Labour::thread(&format!("{node}-config"), worker, JOBS_MAX)?;
+        Ok(Self { node: node.clone(), path: path.to_owned(), settings, labour })
+    }
+    /// Whose copy it is.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+    /// Gives the disk's thread something to do; `false` when too much waits.
+    pub fn give(&self, job: impl FnOnce(&mut Worker) + Send + 'static) -> bool {
+        self.labour.give(job)
+    }
+    /// The same, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// [`AdminError`] when the disk does not answer.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Result<T, AdminError> {
+        let (tell, told) = oneshot::channel();
+        let silent = || AdminError::new(ErrorKind::Unavailable, format!("the disk of {} does not answer", self.node));
+        if !self.give(move |worker| drop(tell.send(job(worker)))) {
+            return Err(silent());
+        }
+        match tokio::time::timeout(PATIENCE, told).await {
+            Ok(Ok(answer)) => Ok(answer),
+            _ => Err(silent()),
+        }
+    }
+    /// A reader beside the writer, for one question; use it off the threads that serve phones.
+    ///
+    /// # Errors
+    /// As the disk has them.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(&self.path, self.settings)
+    }
+    /// Reads beside the writer, on a thread for such things.
+    ///
+    /// # Errors
+    /// As the disk has them.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || question(&store.reader()?));
+        read.await.unwrap_or_else(|_| Err(StoreError::Sql("the question ended without an answer".to_owned())))
+    }
+}
+
+/// What a copy says.
+pub struct Loaded {
+    /// Where it stands.
+    pub head: Head,
+    /// The configuration; none while the copy is empty.
+    pub config: Option<Result<Config, Problems>>,
+}
+
+/// Reads a whole copy.
+///
+/// # Errors
+/// As the disk has them.
+pub fn load(reader: &Reader) -> Result<Loaded, StoreError> {
+    let head = reader.head()?;
+    if head.revision == 0 {
+        return Ok(Loaded { head, config: None });
+    }
+    let mut rows = Rows::default();
+    for table in Table::ALL {
+        let Some(word) = ConfigTable::from_word(table.word()) else { continue };
+        if !matches!(table, Table::User | Table::Token) {
+            reader.each(table, |key, document| rows.add(word, key, &fields(document)))?;
+        }
+    }
+    let publisher = head.epoch.as_ref().map(|e| e.publisher.as_str().to_owned());
+    Ok(Loaded { config: Some(rows.finish(publisher.as_deref())), head })
+}
+
+/// A document's fields as the model has them.
+pub fn fields(document: Document) -> serde_json::Map<String, serde_json::Value> {
+    match document.to_json() {
+        serde_json::Value::Object(map) => map,
+        _ => serde_json::Map::new(),
+    }
+}
