@@ -5,13 +5,15 @@
 //! `event: gap` tells of events that the journal forgot or of a restart. A reader that is too slow is not buffered for: the stream
 //! waits, and tells what was lost when the journal moved on. It must never hold more than a few pages per reader.
 
+use crate::cluster::query;
 use crate::reply::{answer, refusal};
-use crate::routes::{Shared, query};
+use crate::routes::Shared;
+use crate::serve::Call;
 use crate::{Admin, BoxFuture};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -95,13 +97,15 @@ fn page(admin: &dyn Admin, query: &Query, after: u64, limit: usize) -> EventPage
 }
 
 /// `GET /api/v1/events`.
-pub(crate) async fn events(shared: web::Data<Shared>, request: HttpRequest) -> HttpResponse {
-    let query = match query::<Query>(&request) {
+#[expect(clippy::unused_async, reason = "a route's handler is a future")]
+pub(crate) async fn events(call: &Call) -> HttpResponse {
+    let (shared, request) = (&call.shared, &call.request);
+    let query = match query::<Query>(request) {
         Ok(query) => query,
         Err(error) => return refusal(&error),
     };
     if query.follows() {
-        return follow(&shared, query, &request);
+        return follow(shared, query, request);
     }
     let limit = query.limit.unwrap_or(EVENTS_PER_PAGE_MAX).clamp(1, EVENTS_PER_PAGE_MAX);
     let admin = shared.admin.as_ref();

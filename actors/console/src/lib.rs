@@ -5,22 +5,30 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `GET /api/v1/status`, `/devices`, `/devices/{name}`, `/devices/{name}/explain`, `/groups`, `/groups/{name}` | asks |
-//! | `POST /api/v1/groups/{name}/failback?preview=true`, `/nodes/{name}/{stop,kill,start}`, `/devices/{name}/release` | acts |
-//! | `GET /api/v1/events?after=&last=&limit=&kind=&node=&group=&device=&since=` and `&follow=1` | what happened; see `events` |
+//! | `/api/v1/...` | see [`openapi`]: made from the table in `routes`, which says who may what |
 //! | `GET /metrics`, `/healthz`, `/readyz`, `/` | open: no token needed |
+//!
+//! A request goes through `serve`: who asks (`access`), whether he may, what he brings, the handler (`cluster`, `config`, `events`), the
+//! audit log.
 
 mod access;
+mod audit;
+mod cluster;
+mod config;
 mod error;
 mod events;
+mod openapi;
 mod page;
 mod reply;
+mod route;
 mod routes;
+mod serve;
 mod server;
 
 pub use access::Access;
 pub use error::{ConsoleError, TOKEN_LENGTH_MIN};
 pub use events::{FOLLOWERS_MAX, HEARTBEAT};
+pub use openapi::openapi;
 pub use reply::CALL_TIMEOUT;
 pub use server::{Listen, Running, serve};
 
@@ -31,6 +39,9 @@ use tandem_model::event::Event;
 
 /// A boxed future that may be awaited on the console's thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a handler makes.
+type BoxedAnswer<'a> = Pin<Box<dyn Future<Output = actix_web::HttpResponse> + 'a>>;
 
 /// Who answers: the process's nodes, behind one object. Every call comes from the console's own thread.
 pub trait Admin: Send + Sync + 'static {

@@ -4,16 +4,15 @@
 //! never install signal handlers: the process belongs to its main program.
 
 use crate::Admin;
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::error::{ConsoleError, TOKEN_LENGTH_MIN};
 use crate::routes::{self, Shared};
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -82,7 +81,7 @@ pub fn serve(listen: Listen, access: Access, admin: Arc<dyn Admin>) -> Result<Ru
     let refused = |source| ConsoleError::Listen { address: listen.address, source };
     let listener = TcpListener::bind(listen.address).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let shared = web::Data::new(Shared { admin, access, followers: Arc::new(AtomicUsize::new(0)) });
+    let shared = web::Data::new(Shared::new(admin, access));
     let (started, starting) = mpsc::sync_channel(1);
     let thread = Builder::new()
         .name("console".to_owned())
@@ -98,9 +97,9 @@ pub fn serve(listen: Listen, access: Access, admin: Arc<dyn Admin>) -> Result<Ru
 fn run(listener: TcpListener, shared: web::Data<Shared>, started: &mpsc::SyncSender<io::Result<ServerHandle>>) {
     actix_web::rt::System::new().block_on(async move {
         let server = HttpServer::new(move || {
-            App::new().app_data(shared.clone()).configure(routes::configure).wrap(from_fn(access::bounds)).wrap(
-                DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
-            )
+            let headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")];
+            let headers = headers.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
+            App::new().app_data(shared.clone()).configure(routes::configure).wrap(headers)
         })
         .workers(1)
         .max_connections(CONNECTIONS_MAX)

@@ -2,26 +2,31 @@
 //!
 //! The kinds are words of a bounded set ([`kind`]); `cause` is bounded too, `text` is for people. Fields are only added.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tandem_base::{DeviceName, GroupName, NodeName, UnixMillis};
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Number in the journal of the process that tells it, from 1, without gaps.
     pub sequence: u64,
     /// When, in milliseconds since 1970 (UTC).
+    #[schemars(with = "u64")]
     pub at: UnixMillis,
     /// The node that tells it; none when it is about the process.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub node: Option<NodeName>,
     /// What kind of thing, see [`kind`].
     pub kind: String,
     /// The CallManager group it is about.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub group: Option<GroupName>,
     /// The device it is about.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub device: Option<DeviceName>,
     /// Why, in a bounded word or few.
     #[serde(default)]

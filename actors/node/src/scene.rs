@@ -26,6 +26,7 @@ use tandem_model::admin::config::ConfigTable;
 use tandem_model::config::Config;
 use tandem_model::config::rows::RowChange;
 use tandem_model::view::{ClusterView, Service};
+use tandem_sip::nonce::Issuer;
 
 pub(crate) fn life(node: &str) -> NodeLife {
     NodeLife { node: NodeName::new(node).unwrap(), incarnation: Incarnation(1) }
@@ -82,7 +83,9 @@ impl Actors {
             over: Rc::new(|_| ()),
         };
         let mut random = Random::seeded(1);
-        let edge = Edge::new(&Secrets { nonce: b"unit".to_vec() }, 0, Addresses::default(), directory, &mut random);
+        let issuer = Issuer::new(0, 1, clock.now(), clock.unix_millis().0);
+        let edge =
+            Edge::new(&Secrets { nonce: b"unit".to_vec() }, issuer, Addresses::default(), directory, &mut random);
         let host = device_host::Parts {
             shared,
             random,

@@ -11,7 +11,7 @@ let timer = 0;
 async function ask(path) {
   const answer = await fetch("/api/v1" + path, { headers: { Authorization: "Bearer " + token } });
   const body = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(body.error.message + (body.error.remedy ? "; " + body.error.remedy : "")), { status: answer.status });
+  if (!answer.ok) throw Object.assign(new Error(body.detail + (body.remedy ? "; " + body.remedy : "")), { status: answer.status });
   return body;
 }
 function cell(row, text, kind) {

@@ -3,6 +3,7 @@
 use crate::support::{Console, DEVICES, Scripted, TOKEN, TOKEN_FILE, error, node, read};
 use serde_json::json;
 use tandem_console::{Access, ConsoleError, Listen, serve};
+use tandem_model::admin::config::ConfigRequest;
 use tandem_model::admin::{DevicePage, DeviceState, ErrorKind, NodeCommand, Request};
 
 #[test]
@@ -20,7 +21,9 @@ fn the_api_refuses_a_missing_or_wrong_token_and_says_where_the_right_one_is() {
             assert!(!body.contains(TOKEN));
         }
     }
-    assert!(console.admin.asked.lock().unwrap().is_empty(), "nothing is asked before the token was seen");
+    let asked = console.admin.asked.lock().unwrap().clone();
+    let proof = |r: &Request| matches!(r, Request::Config(c) if matches!(**c, ConfigRequest::Identify(_)));
+    assert!(asked.iter().all(proof), "nothing is asked before it is known who asks: {asked:?}");
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn the_status_is_versioned_json() {
     assert_eq!(
         status["nodes"][1],
         json!({"name": "CCM2", "state": "down", "incarnation": 1, "publisher": false,
-        "registrations": 0, "addresses": [], "seen_by": {}})
+        "config_revision": null, "config_lag": 0, "registrations": 0, "addresses": [], "seen_by": {}})
     );
     assert_eq!(status["registrations"], json!({"total": 5, "by_rank": {"1": 5, "2": 0, "3": 0}}));
 }
@@ -140,7 +143,7 @@ fn an_unknown_path_is_a_json_404_everywhere() {
 fn what_is_larger_than_any_request_needs_to_be_is_refused() {
     let console = Console::start();
     let (status, body) = console.post("/api/v1/nodes/CCM1/stop", &[b'x'; 5_000]);
-    assert_eq!((status, error(&body).kind), (400, ErrorKind::Invalid));
+    assert_eq!((status, error(&body).kind), (413, ErrorKind::TooLarge));
     let (status, _) = console.get(&format!("/api/v1/devices?search={}", "x".repeat(3_000)));
     assert_eq!(status, 400);
     assert!(console.admin.asked.lock().unwrap().is_empty());

@@ -1,5 +1,6 @@
 //! A scripted `Admin` and a plain client: what the console does with requests is tested here, not what nodes answer.
 
+use crate::fake::Configuration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tandem_base::{DeviceName, GroupName, Incarnation, NodeName, UnixMillis};
 use tandem_console::{Access, Admin, BoxFuture, Listen, Running, serve};
+use tandem_model::admin::config::ConfigRequest;
 use tandem_model::admin::{
-    AdminError, ByRank, DeviceEntry, DevicePage, DeviceQuery, DeviceState, ErrorKind, Failback, GroupStatus, Health,
-    NodeCommand, NodeDone, NodeState, NodeStatus, Registrations, Released, Reply, Request, Status,
+    AdminError, ByRank, DeviceEntry, DevicePage, DeviceQuery, DeviceReset, DeviceState, ErrorKind, Failback,
+    GroupStatus, Health, NodeCommand, NodeDone, NodeState, NodeStatus, Registrations, Released, Reply, Request, Status,
 };
 use tandem_model::event::Event;
 use tokio::sync::Notify;
@@ -32,6 +34,7 @@ pub(crate) struct Scripted {
     pub(crate) journal: Mutex<(u64, Vec<Event>)>,
     pub(crate) news: Notify,
     pub(crate) not_ready: Mutex<bool>,
+    pub(crate) config: Mutex<Configuration>,
 }
 
 pub(crate) const DEVICES: usize = 2_500;
@@ -115,7 +118,10 @@ pub(crate) fn status() -> Status {
 
 impl Admin for Scripted {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, AdminError>> {
-        self.asked.lock().unwrap().push(request.clone());
+        let aside = matches!(&request, Request::Config(c) if matches!(**c, ConfigRequest::Audit(_)));
+        if !aside {
+            self.asked.lock().unwrap().push(request.clone());
+        }
         let answer = match request {
             Request::Status => Ok(Reply::Status(status())),
             Request::DeviceList(query) => Ok(Reply::Devices(Self::devices(&query))),
@@ -141,9 +147,10 @@ impl Admin for Scripted {
                 incarnation: Incarnation(1),
                 already: false,
             })),
-            Request::GroupList | Request::GroupShow(_) | Request::Config(_) => {
-                return Box::pin(std::future::pending());
-            }
+            Request::DeviceReset(device) => Ok(Reply::Reset(DeviceReset { device, node: Some(node("CCM1")) })),
+            Request::Config(request) => self.config.lock().unwrap().answer(*request).map(Reply::Config),
+            Request::GroupList => Err(AdminError::new(ErrorKind::Unavailable, "no node of this process runs")),
+            Request::GroupShow(name) => Err(AdminError::unknown("CallManager group", name.as_str(), ["G1"])),
         };
         Box::pin(async move { answer })
     }
@@ -200,7 +207,33 @@ impl Console {
     }
     /// Status and body of a POST with the token.
     pub(crate) fn post(&self, path: &str, body: &[u8]) -> (u16, String) {
-        read(self.agent.post(self.url(path)).header("Authorization", format!("Bearer {TOKEN}")).send(body).unwrap())
+        read(self.send("POST", path, &[], body))
+    }
+    /// The answer to a request with the token, unless the headers bring other credentials.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> ureq::http::Response<ureq::Body> {
+        let request = ureq::http::Request::builder().method(method).uri(self.url(path));
+        let token = format!("Bearer {TOKEN}");
+        let own = [("Authorization", token.as_str())];
+        let with = if headers.iter().any(|(k, _)| *k == "Authorization") { &[][..] } else { &own };
+        let request = headers.iter().chain(with).fold(request, |r, (k, v)| r.header(*k, *v));
+        self.agent.run(request.body(body.to_vec()).unwrap()).unwrap()
+    }
+    /// Status and JSON of such a request.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &serde_json::Value,
+    ) -> (u16, serde_json::Value) {
+        let (status, text) = read(self.send(method, path, headers, body.to_string().as_bytes()));
+        (status, serde_json::from_str(&text).unwrap_or_default())
     }
     pub(crate) fn json(&self, path: &str) -> serde_json::Value {
         let (status, body) = self.get(path);
@@ -213,5 +246,10 @@ pub(crate) fn read(mut response: ureq::http::Response<ureq::Body>) -> (u16, Stri
     (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
 }
 pub(crate) fn error(body: &str) -> AdminError {
-    serde_json::from_str::<tandem_model::admin::Versioned<tandem_model::admin::ErrorBody>>(body).unwrap().body.error
+    serde_json::from_str::<tandem_model::admin::ProblemDocument>(body).unwrap().into()
+}
+/// The header of a user with his password.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    use base64::Engine;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }

@@ -3,7 +3,16 @@
 //! Documents are JSON objects with the fields of the configuration file's tables; the key is not in them. A secret is never in an answer:
 //! it stands there as `"*"`, and `"*"` in a change means that it stays as it is.
 
+mod answer;
+mod shape;
+
+pub use answer::{
+    AuditLogBody, ChangeBody, DiffBody, HistoryBody, PromotedBody, TokenBody, UnsentBody, UserSettingsBody, UsesBody,
+};
+pub use shape::{Field, Form};
+
 use crate::config::Problem;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -14,13 +23,19 @@ use tandem_base::{NodeName, UnixMillis};
 pub const ROWS_PER_PAGE_MAX: usize = 1_000;
 /// Rows on one page when nobody says how many.
 pub const ROWS_PER_PAGE: usize = 100;
+/// Changes or audit entries on one page; who asks for more gets this many.
+pub const HISTORY_PER_PAGE_MAX: usize = 1_000;
+/// Changes or audit entries on one page when nobody says how many.
+pub const HISTORY_PER_PAGE: usize = 50;
+/// What users set for their devices.
+pub const USER_FIELDS: [&str; 3] = ["call_forward_all", "do_not_disturb", "message_waiting"];
 /// Device names given as examples in [`Impact`].
 pub const IMPACT_EXAMPLES_MAX: usize = 10;
 /// What a secret looks like in an answer.
 pub const HIDDEN: &str = "*";
 
 /// A table of the configuration database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
@@ -198,7 +213,7 @@ impl fmt::Debug for Proof {
 }
 
 /// What somebody may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Look at everything but users and tokens.
@@ -210,7 +225,7 @@ pub enum Role {
 }
 
 /// Who somebody is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// Name of the user, or of the token.
     pub name: String,
@@ -219,11 +234,12 @@ pub struct Identity {
     /// What a token is good for, beside its role; none for a user, who may everything that his role may.
     pub scopes: Option<Vec<String>>,
     /// Until when.
+    #[schemars(with = "Option<u64>")]
     pub expires: Option<UnixMillis>,
 }
 
 /// Which rows of a table to list; what is given must all match. By key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RowQuery {
     /// The cursor: only rows after this key.
@@ -239,7 +255,7 @@ pub struct RowQuery {
 }
 
 /// A row with its key and its tag.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigRow {
     /// Which table.
     pub table: ConfigTable,
@@ -252,7 +268,7 @@ pub struct ConfigRow {
 }
 
 /// A page of rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RowPage {
     /// The revision that they were read at.
     pub revision: u64,
@@ -263,7 +279,7 @@ pub struct RowPage {
 }
 
 /// What the author of a change expects to find.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
     /// Anything.
@@ -278,13 +294,15 @@ pub enum Expect {
 }
 
 /// One row that is to be so. `Debug` leaves its fields out: there may be a password among them.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigOp {
     /// Which table.
     pub table: ConfigTable,
     /// Which row.
     pub key: String,
-    /// All its fields; none deletes it. With `merge` only those that change, null takes one away (RFC 7396).
+    /// All its fields; none deletes it. A `password` of a user is kept as its hash; a token without `token_hash` is made up, see
+    /// [`Written::secret`]. With `merge` only those that change, null takes one away (RFC 7396). A row that is not there is
+    /// made by both, unless `expect` says otherwise.
     pub fields: Option<Map<String, Value>>,
     /// Whether `fields` are laid over the row that is there.
     #[serde(default)]
@@ -304,7 +322,7 @@ impl fmt::Debug for ConfigOp {
 }
 
 /// A change as somebody wants it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigDraft {
     /// Who.
     #[serde(default)]
@@ -323,24 +341,26 @@ pub struct ConfigDraft {
 }
 
 /// A committed change, without its rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigChange {
     /// Its number.
     pub revision: u64,
     /// Who asked for it.
     pub author: String,
     /// When.
+    #[schemars(with = "u64")]
     pub at: UnixMillis,
     /// Why.
     pub comment: String,
     /// How many rows it touched.
     pub ops: u64,
     /// The publisher that committed it.
+    #[schemars(with = "String")]
     pub publisher: NodeName,
 }
 
 /// What a change does to devices that run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Impact {
     /// Devices that must register again, because their group changed its members or they changed theirs.
     pub reregister: u64,
@@ -355,7 +375,7 @@ pub struct Impact {
 }
 
 /// What came of a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Written {
     /// The change; none in a dry run.
     pub change: Option<ConfigChange>,
@@ -373,7 +393,7 @@ pub struct Written {
 }
 
 /// One row before and after.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RowDiff {
     /// Which table.
     pub table: ConfigTable,
@@ -386,9 +406,10 @@ pub struct RowDiff {
 }
 
 /// A copy of the database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CopyStatus {
     /// At which node.
+    #[schemars(with = "String")]
     pub node: NodeName,
     /// Whether it is up, as the answering node sees it.
     pub up: bool,
@@ -401,15 +422,18 @@ pub struct CopyStatus {
 }
 
 /// Where the configuration stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigOverview {
     /// Who answers.
+    #[schemars(with = "String")]
     pub node: NodeName,
     /// Who publishes; none when nobody is known.
+    #[schemars(with = "Option<String>")]
     pub publisher: Option<NodeName>,
     /// Number of its term: one more with each promotion.
     pub epoch: u64,
     /// Since when it cannot be reached, if it cannot.
+    #[schemars(with = "Option<u64>")]
     pub away_since: Option<UnixMillis>,
     /// Every copy, by node.
     pub copies: Vec<CopyStatus>,
@@ -422,11 +446,12 @@ pub struct ConfigOverview {
 }
 
 /// A change that a publisher never had.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnsentChange {
     /// Its number at this node.
     pub id: i64,
     /// When it was set aside.
+    #[schemars(with = "u64")]
     pub set_aside_at: UnixMillis,
     /// What it was.
     pub change: ConfigChange,
@@ -435,12 +460,13 @@ pub struct UnsentChange {
 }
 
 /// One entry of the audit log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its number at this node; 0 before it is written.
     #[serde(default)]
     pub id: i64,
-    /// When.
+    /// When; the node that writes it down says so, whatever stands here before.
+    #[schemars(with = "u64")]
     pub at: UnixMillis,
     /// Who.
     pub who: String,
@@ -455,7 +481,7 @@ pub struct AuditEntry {
 }
 
 /// What is wrong with one row of a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowProblem {
     /// Which op of the change, from 0.
     pub op: Option<usize>,
@@ -509,7 +535,7 @@ pub enum ConfigReply {
 }
 
 /// A row that refers to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowUse {
     /// In which table.
     pub table: ConfigTable,

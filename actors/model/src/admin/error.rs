@@ -1,13 +1,14 @@
 //! Refusals as words: what was wrong, where, what would be right, and the nearest name that exists.
 //!
-//! One shape for HTTP bodies and for the command line. It must never carry a secret or the inside of a defect.
+//! What is sent of it is a [`super::ProblemDocument`]. It must never carry a secret or the inside of a defect.
 
 use super::config::RowProblem;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What kind of trouble an [`AdminError`] is; decides HTTP status and exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The request itself is wrong (400).
@@ -22,6 +23,8 @@ pub enum ErrorKind {
     Refused,
     /// What the asker expected to find is not so: an entity tag or a revision (412).
     Precondition,
+    /// The path is there, its method is not (405).
+    MethodNotAllowed,
     /// It is longer than anything that is taken (413).
     TooLarge,
     /// Nobody can answer now (503).
@@ -34,7 +37,7 @@ pub enum ErrorKind {
 const KNOWN_MAX: usize = 8;
 
 /// A refusal, for people first: what was wrong and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdminError {
     /// What kind of trouble.
     pub kind: ErrorKind,
@@ -55,13 +58,6 @@ pub struct AdminError {
     /// The entity tag of the row as it is, when another was expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-}
-
-/// The body of every HTTP answer that is a refusal: `{"api": 1, "error": {...}}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// The refusal.
-    pub error: AdminError,
 }
 
 impl AdminError {

@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::json;
+use tandem_base::{Incarnation, Rank};
 
 fn node(name: &str) -> NodeName {
     NodeName::new(name).unwrap()

@@ -2,8 +2,16 @@
 //!
 //! Help teaches by example. Words only: nothing is done here, and no option takes a secret (they would show in the process list).
 
+mod config;
+mod rows;
+
+pub use config::{Apply, Config, Export, FileForm, Get, History, Import};
+pub use rows::{Change, Device, DeviceFields, Group, GroupFields, Pool, PoolFields, RoleName, Token, User, UserFields};
+
+use super::complete;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 use tandem_base::NodeName;
 use tandem_model::admin::DeviceState;
@@ -51,7 +59,7 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Form of the output: table for people, json for scripts
+    /// Form of the output: table for people, json or yaml for scripts
     #[arg(short, long, global = true, help_heading = HEADING, value_enum, hide_possible_values = true, default_value_t, value_name = "FORM")]
     pub output: Format,
     /// State folder [default: $TANDEM_STATE, that of the only Tandem that runs, or ~/.local/state/tandem]
@@ -73,6 +81,8 @@ pub enum Format {
     Table,
     /// For scripts
     Json,
+    /// For scripts and people
+    Yaml,
 }
 
 /// What to do.
@@ -86,7 +96,7 @@ pub enum Command {
     Quickstart(Quickstart),
     /// Read a configuration file and say what is wrong with it
     Check(Check),
-    /// About the configuration file
+    /// The configuration: rows, changes, files
     #[command(subcommand)]
     Config(Config),
     /// About the cluster as a whole
@@ -98,18 +108,30 @@ pub enum Command {
     /// List nodes; stop, kill or start one of the running process
     #[command(subcommand)]
     Node(Node),
-    /// List devices, or see one
+    /// List devices, see one, change them
     #[command(subcommand)]
     Device(Device),
-    /// List CallManager groups, or see one
+    /// List CallManager groups, see one, change them
     #[command(subcommand)]
     Group(Group),
+    /// List device pools, see one, change them
+    #[command(subcommand)]
+    Pool(Pool),
+    /// Users and tokens of the admin API, and who did what
+    #[command(subcommand)]
+    User(User),
     /// Call the devices of a group home to their best CallManager in service
     Failback(Failback),
     /// What happened: failovers, failbacks, nodes coming and going
     Events(Events),
     /// Print a completion script for a shell
-    #[command(after_help = "EXAMPLE\n  tandem completions bash > ~/.local/share/bash-completion/completions/tandem")]
+    #[command(after_help = "EXAMPLES
+  tandem completions bash > ~/.local/share/bash-completion/completions/tandem
+  source <(COMPLETE=bash tandem)     in ~/.bashrc: completes names of devices, groups, pools and nodes, too
+  source <(COMPLETE=zsh tandem)      in ~/.zshrc
+
+The second form asks the running cluster while you type; it is made anew by each `tandem`, so source it instead of
+keeping it in a file.")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -175,14 +197,6 @@ pub struct Check {
     pub config: PathBuf,
 }
 
-/// `tandem config`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Config {
-    /// Print the JSON Schema of the configuration file, for editors
-    #[command(after_help = "EXAMPLE\n  tandem config schema > tandem.schema.json")]
-    Schema,
-}
-
 /// `tandem cluster`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cluster {
@@ -229,53 +243,40 @@ pub struct Certs {
   tandem node list
   tandem node stop CCM1      in good order: it tells its peers, then stops
   tandem node kill CCM1      as in a crash: at once, without a word
-  tandem node start CCM1     a new life")]
+  tandem node start CCM1     a new life
+  tandem node promote CCM2   the configuration is written there from now on")]
 pub enum Node {
     /// List nodes: who runs, since which life, serving how many
     List,
     /// Stop a node in good order
     Stop {
         /// Name of the node
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_parser = NonEmptyStringValueParser::new(), add = ArgValueCompleter::new(complete::nodes))]
         name: String,
     },
     /// Kill a node as a crash would
     Kill {
         /// Name of the node
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_parser = NonEmptyStringValueParser::new(), add = ArgValueCompleter::new(complete::nodes))]
         name: String,
     },
     /// Start a node
     Start {
         /// Name of the node
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_parser = NonEmptyStringValueParser::new(), add = ArgValueCompleter::new(complete::nodes))]
         name: String,
     },
-}
-
-/// `tandem device`.
-#[derive(Debug, Subcommand)]
-pub enum Device {
-    /// List devices, with filters, page by page
-    List(DeviceList),
-    /// Show one device
-    Show {
-        /// Name of the device
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
+    /// Make a node the publisher: the configuration is written there
+    #[command(after_help = "EXAMPLES
+  tandem node promote CCM2            when CCM1, which published, is away for long
+  tandem node promote CCM2 --force    although another node has changes that CCM2 has not: they are set aside there")]
+    Promote {
+        /// Name of the node
+        #[arg(value_parser = NonEmptyStringValueParser::new(), add = ArgValueCompleter::new(complete::nodes))]
         name: String,
-    },
-    /// Say why a device is where it is
-    #[command(after_help = "EXAMPLE\n  tandem device explain SEP000000000001")]
-    Explain {
-        /// Name of the device
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
-        name: String,
-    },
-    /// Let a device out of quarantine
-    Release {
-        /// Name of the device
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
-        name: String,
+        /// Also when another node has changes that this one has not
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -316,20 +317,6 @@ pub struct DeviceList {
 fn device_state(text: &str) -> Result<DeviceState, String> {
     let words = || DeviceState::ALL.map(DeviceState::word).join(", ");
     DeviceState::ALL.into_iter().find(|s| s.word() == text).ok_or_else(|| format!("expected one of {}", words()))
-}
-
-/// `tandem group`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Group {
-    /// List CallManager groups
-    List,
-    /// Show one group, and who would serve its devices if a member died
-    #[command(after_help = "EXAMPLE\n  tandem group show G1")]
-    Show {
-        /// Name of the group
-        #[arg(value_parser = NonEmptyStringValueParser::new())]
-        name: String,
-    },
 }
 
 /// `tandem failback`.

@@ -15,8 +15,8 @@ use tandem_model::config::{Config, Problem, Problems, json_schema};
 /// When it cannot be read, or with everything that is wrong in it.
 pub fn check(file: &Path, out: &mut Out<'_>) -> Result<(), Failure> {
     let checked = parse(file)?;
-    if out.is_json() {
-        out.json(&report(file, &checked))?;
+    if out.is_data() {
+        out.data(&report(file, &checked))?;
         // All is said; scripts see it in the exit code as well.
         return checked.map(|_| ()).map_err(|_| Failure::new(Exit::Failed, ""));
     }
@@ -74,7 +74,7 @@ fn as_json(problem: &Problem) -> Value {
 /// # Errors
 /// When it cannot be written.
 pub fn schema(out: &mut Out<'_>) -> Result<(), Failure> {
-    out.json(&json_schema())
+    out.data(&json_schema())
 }
 
 #[cfg(test)]

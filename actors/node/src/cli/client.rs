@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Lines};
 use std::time::Duration;
-use tandem_model::admin::{API, ErrorBody, Health, Versioned};
-use ureq::http::Response;
+use tandem_model::admin::{API, AdminError, Health, ProblemDocument, Versioned};
+use tandem_model::config::FILE_BYTES_MAX;
+pub use ureq::http::Method;
+use ureq::http::{Request, Response};
 use ureq::{Agent, Body, BodyReader};
 
 /// Longest wait for a connection.
@@ -19,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest silence of a stream: three of its heartbeats.
 const STREAM_SILENCE: Duration = Duration::from_secs(tandem_console::HEARTBEAT.as_secs() * 3);
+/// Longest wait for a whole file to be written, or read.
+const FILE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Largest answer taken, in bytes. A page of devices has a tenth of that.
 const ANSWER_MAX: u64 = 32 * 1024 * 1024;
 
@@ -78,6 +82,53 @@ impl Client {
         let request = self.agent.post(self.url(path)).header("Authorization", self.authorization());
         self.read(request.config().timeout_global(Some(ANSWER_TIMEOUT)).build().send_empty())
     }
+    /// Sends JSON, perhaps on conditions.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Option<&serde_json::Value>,
+    ) -> Result<Answer<T>, Failure> {
+        let text = body.map(ToString::to_string).unwrap_or_default();
+        let kind = body.map(|_| ("Content-Type", "application/json".to_owned()));
+        let headers: Vec<_> = headers.iter().cloned().chain(kind).collect();
+        self.send_file(method, path, &headers, text.into_bytes())
+    }
+    /// Sends a file.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn send_file<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        file: Vec<u8>,
+    ) -> Result<Answer<T>, Failure> {
+        let request =
+            Request::builder().method(method).uri(self.url(path)).header("Authorization", self.authorization());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let request = request.body(file).map_err(|e| Failure::new(Exit::Usage, format!("this cannot be sent: {e}")))?;
+        self.read(self.agent.run(self.agent.configure_request(request).timeout_global(Some(FILE_TIMEOUT)).build()))
+    }
+    /// Asks for a text.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let request = self.agent.get(self.url(path)).header("Authorization", self.authorization());
+        let answer = request.config().timeout_global(Some(FILE_TIMEOUT)).build().call();
+        let mut response = answer.map_err(|e| self.unreachable(&e))?;
+        if !response.status().is_success() {
+            return Err(self.refused(response));
+        }
+        let bound = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(ANSWER_MAX);
+        response.body_mut().with_config().limit(bound).read_to_string().map_err(|e| self.unreachable(&e))
+    }
     /// Opens a stream of JSON lines.
     ///
     /// # Errors
@@ -113,8 +164,8 @@ impl Client {
     fn refused(&self, mut response: Response<Body>) -> Failure {
         let status = response.status();
         let text = response.body_mut().read_to_string().unwrap_or_default();
-        match serde_json::from_str::<Versioned<ErrorBody>>(&text) {
-            Ok(refusal) => refusal.body.error.into(),
+        match serde_json::from_str::<ProblemDocument>(&text) {
+            Ok(problem) => Failure::from(AdminError::from(problem)),
             Err(_) => self.strange(&format!("it answered {status}")),
         }
     }

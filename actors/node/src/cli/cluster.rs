@@ -205,8 +205,8 @@ mod making {
                 [node.to_string(), address.to_string(), file(&certificate), file(&key), days.to_string()],
             );
         }
-        if out.is_json() {
-            return out.json(&json!({"api": API, "folder": folder, "nodes": rows,
+        if out.is_data() {
+            return out.data(&json!({"api": API, "folder": folder, "nodes": rows,
                 "authority": {"certificate": ca_path(folder), "key": ca_key_path(folder), "new": new_ca, "days": ca_days}}));
         }
         let which = if new_ca { "a new authority" } else { "the authority that was there" };

@@ -1,14 +1,17 @@
-//! `tandem device list|show|explain|release`.
+//! `tandem device ...`: list, show, explain, release, reset, and the rows of devices.
 //!
 //! A list of a million devices is printed page by page as it comes; it must never be held in memory as a whole.
 
-use super::args::{Device, DeviceList};
-use super::client::{Answer, Client, escaped, query};
+use super::args::{Device, DeviceFields, DeviceList};
+use super::change::{self, Write, given, list, text};
+use super::client::{Answer, Client, Method, escaped, query};
 use super::failure::Failure;
 use super::output::{Out, Table, Tone, joined, moment, or_dash};
+use serde_json::{Map, Value};
+use tandem_model::admin::config::{ConfigTable, UserSettingsBody};
 use tandem_model::admin::{
-    API, DEVICES_PER_PAGE_MAX, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceState, InQuarantine,
-    Released,
+    API, DEVICES_PER_PAGE_MAX, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceReset, DeviceState,
+    InQuarantine, Released,
 };
 
 /// Does what `tandem device` was asked.
@@ -17,25 +20,85 @@ use tandem_model::admin::{
 /// When nobody answers, there is no such device, or the output cannot be written.
 pub fn command(client: &Client, command: &Device, out: &mut Out<'_>) -> Result<(), Failure> {
     match command {
-        Device::List(list) if out.is_json() => list_json(client, list, out),
+        Device::List(list) if out.is_data() => list_json(client, list, out),
         Device::List(list) => list_table(client, list, out),
         Device::Show { name } => {
             let answer = client.get::<DeviceDetail>(&format!("/devices/{}", escaped(name)))?;
-            if out.is_json() { out.json(&answer.raw) } else { show(&answer.body, out) }
+            if out.is_data() { out.data(&answer.raw) } else { show(&answer.body, out) }
         }
         Device::Explain { name } => {
             let answer = client.get::<DeviceExplanation>(&format!("/devices/{}/explain", escaped(name)))?;
-            if out.is_json() { out.json(&answer.raw) } else { explain(&answer.body, out) }
+            if out.is_data() { out.data(&answer.raw) } else { explain(&answer.body, out) }
         }
         Device::Release { name } => {
             let answer = client.post::<Released>(&format!("/devices/{}/release", escaped(name)))?;
-            if out.is_json() {
-                return out.json(&answer.raw);
+            if out.is_data() {
+                return out.data(&answer.raw);
             }
             let became = if answer.body.released { "is out of quarantine" } else { "was not in quarantine" };
             out.line(&format!("{} {became}", answer.body.device))
         }
+        Device::Add(device) => {
+            let mut fields = fields(&device.fields)?;
+            fields.insert("pool".to_owned(), device.pool.clone().into());
+            change::row(client, ConfigTable::Device, &device.name, Write::Create(fields), &device.change, out)
+        }
+        Device::Update(device) => {
+            let mut fields = fields(&device.fields)?;
+            fields.extend(given([("pool", text(device.pool.as_ref()))]));
+            change::row(client, ConfigTable::Device, &device.name, Write::Merge(fields), &device.change, out)
+        }
+        Device::Delete { name, change } => change::row(client, ConfigTable::Device, name, Write::Delete, change, out),
+        Device::Reset { name } => reset(client, name, out),
+        Device::Settings { name, set } => settings(client, name, set, out),
     }
+}
+
+fn fields(device: &DeviceFields) -> Result<Map<String, Value>, Failure> {
+    let password = device.password_file.as_deref().map(change::secret).transpose()?;
+    let mut fields = given([
+        ("kind", text(device.kind.as_ref())),
+        ("lines", list(&device.lines)),
+        ("description", text(device.description.as_ref())),
+        ("digest_user", text(device.digest_user.as_ref())),
+        ("password", password.map(Value::from)),
+    ]);
+    fields.extend(change::fields(ConfigTable::Device, &device.set)?);
+    Ok(fields)
+}
+
+fn reset(client: &Client, name: &str, out: &mut Out<'_>) -> Result<(), Failure> {
+    let answer = client.post::<DeviceReset>(&format!("/devices/{}/reset", escaped(name)))?;
+    if out.is_data() {
+        return out.data(&answer.raw);
+    }
+    match answer.body.node {
+        Some(node) => out.line(&format!("{name} was told by {node} to register anew")),
+        None => out.line(&format!("nothing to do: no node here serves {name}")),
+    }
+}
+
+fn settings(client: &Client, name: &str, set: &[(String, String)], out: &mut Out<'_>) -> Result<(), Failure> {
+    let path = format!("/devices/{}/settings", escaped(name));
+    let answer = if set.is_empty() {
+        client.get::<UserSettingsBody>(&path)?
+    } else {
+        let truth = |word: &str| word.parse::<bool>().map_or_else(|_| Value::from(word), Value::from);
+        let value = |word: &str| if word.is_empty() { Value::Null } else { truth(word) };
+        let body: Map<String, Value> = set.iter().map(|(field, word)| (field.clone(), value(word))).collect();
+        client.send::<UserSettingsBody>(Method::PUT, &path, &[], Some(&body.into()))?
+    };
+    if out.is_data() {
+        return out.data(&answer.raw);
+    }
+    if answer.body.settings.is_empty() {
+        return out.note("nothing is set");
+    }
+    let mut table = Table::new(&["SETTING", "VALUE"]);
+    for (field, value) in &answer.body.settings {
+        table.line(Tone::Plain, [field.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)]);
+    }
+    out.more(&table)
 }
 
 /// Pages of a list, asked for one after the other.
@@ -109,17 +172,14 @@ fn list_json(client: &Client, list: &DeviceList, out: &mut Out<'_>) -> Result<()
     let mut pages = Pages::new(client, list);
     // The first page is asked for before anything is printed, so that a refusal leaves no half of an object.
     let mut page = pages.next()?;
-    out.text(&format!("{{\"api\":{API},\"devices\":["))?;
-    let mut separator = "\n";
+    out.list(&[("api", API.into())], "devices")?;
     while let Some(answer) = page {
         for device in answer.raw.get("devices").and_then(|d| d.as_array()).into_iter().flatten() {
-            out.text(&format!("{separator}{device}"))?;
-            separator = ",\n";
+            out.element(device)?;
         }
         page = pages.next()?;
     }
-    let next = serde_json::Value::from(pages.cursor);
-    out.text(&format!("\n],\"next\":{next}}}\n"))
+    out.list_end(&[("next", pages.cursor.into())])
 }
 
 fn line(device: &DeviceEntry) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! Following survives a restart of the process: it connects again and says what it missed. It must never hide a gap.
 
-use super::args::{Events, Format, Global};
+use super::args::{Events, Global};
 use super::client::{Client, query};
 use super::failure::{Exit, Failure};
 use super::output::Out;
@@ -83,20 +83,17 @@ pub fn list(client: &Client, events: &Events, out: &mut Out<'_>) -> Result<(), F
     let since = begin(events);
     let mut page = client.get::<EventPage>(&path(events, false, events.after, since))?.body;
     let end = page.last;
-    if out.is_json() {
-        out.text(&format!("{{\"api\":{API},\"lost\":{},\"restarted\":{},\"events\":[", page.lost, page.restarted))?;
+    if out.is_data() {
+        out.list(&[("api", API.into()), ("lost", page.lost.into()), ("restarted", page.restarted.into())], "events")?;
     } else {
         gap(&page, out)?;
     }
-    let mut separator = "\n";
     let mut none = true;
     let next = loop {
         none &= page.events.is_empty();
         for event in &page.events {
-            if out.is_json() {
-                out.text(separator)?;
-                out.json_object(event)?;
-                separator = ",\n";
+            if out.is_data() {
+                out.element(event)?;
             } else {
                 out.line(&line(event))?;
             }
@@ -111,8 +108,8 @@ pub fn list(client: &Client, events: &Events, out: &mut Out<'_>) -> Result<(), F
             break after;
         }
     };
-    if out.is_json() {
-        return out.text(&format!("\n],\"next\":{next}}}\n"));
+    if out.is_data() {
+        return out.list_end(&[("next", next.into())]);
     }
     if none { out.note("no event matches") } else { Ok(()) }
 }
@@ -196,8 +193,8 @@ pub fn list_all(processes: &Processes, events: &Events, out: &mut Out<'_>) -> Re
     let last = events.last.or_else(|| (!whole).then_some(LAST)).and_then(|n| usize::try_from(n).ok());
     let first = last.map_or(0, |n| all.len().saturating_sub(n));
     let shown = all.get(first..).unwrap_or_default();
-    if out.is_json() {
-        return out.json(&serde_json::json!({ "api": API, "lost": lost, "events": shown, "next": null }));
+    if out.is_data() {
+        return out.data(&serde_json::json!({ "api": API, "lost": lost, "events": shown, "next": null }));
     }
     if lost > 0 {
         out.note(&format!("{lost} events are gone: the journals are bounded"))?;
@@ -235,7 +232,7 @@ fn line_of(event: &Event) -> String {
 /// As [`follow`], when it holds for every process.
 pub fn follow_all(global: &Global, processes: &Processes, events: &Events, out: &mut Out<'_>) -> Result<(), Failure> {
     let (tell, told) = sync_channel::<Result<Vec<u8>, Failure>>(FOLLOWED_MAX);
-    let format = if out.is_json() { Format::Json } else { Format::Table };
+    let format = out.format();
     for process in processes.all() {
         let (global, events, tell) = (global.clone(), events.clone(), tell.clone());
         let node = process.nodes.first().cloned();
@@ -303,7 +300,7 @@ fn unreadable(why: &serde_json::Error) -> Failure {
 fn show(page: &EventPage, out: &mut Out<'_>) -> Result<(), Failure> {
     gap(page, out)?;
     for event in &page.events {
-        if out.is_json() { out.json_line(event)? } else { out.line(&line(event))? }
+        if out.is_data() { out.data_line(event)? } else { out.line(&line(event))? }
     }
     out.flush()
 }

@@ -6,6 +6,10 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 use tandem_model::admin::AdminError;
+use tandem_model::admin::config::RowProblem;
+
+/// Problems of a change that are printed; of more only the number is.
+const PROBLEMS_MAX: usize = 20;
 
 /// Exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +76,25 @@ impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         let code = error.code.map(|c| format!("{c}: ")).unwrap_or_default();
         let nearest = error.nearest.map(|n| format!("did you mean {n}?"));
-        let remedies = nearest.into_iter().chain(error.remedy).collect();
+        let rest = error.problems.len().saturating_sub(PROBLEMS_MAX);
+        let more = (rest > 0).then(|| format!("and {rest} more"));
+        let problems = error.problems.iter().take(PROBLEMS_MAX).map(problem).chain(more);
+        let etag = error.etag.map(|etag| format!("the entity tag is {etag} now"));
+        let remedies = problems.chain(nearest).chain(etag).chain(error.remedy).collect();
         Self { exit: Exit::Failed, message: format!("{code}{}", error.message), remedies }
+    }
+}
+
+/// One problem of a change on one line: where, what, what would be right.
+fn problem(problem: &RowProblem) -> String {
+    let row = problem.table.map(|t| format!("{t} {}", problem.key.as_deref().unwrap_or_default()));
+    let places = [problem.line.map(|line| format!("line {line}")), row, problem.field.clone()];
+    let place = places.into_iter().flatten().map(|p| p.trim_end().to_owned()).collect::<Vec<_>>().join(", ");
+    let expected = problem.expected.as_ref().map(|e| format!("; expected {e}")).unwrap_or_default();
+    if place.is_empty() {
+        format!("{}{expected}", problem.what)
+    } else {
+        format!("{place}: {}{expected}", problem.what)
     }
 }
 
@@ -96,6 +117,27 @@ mod tests {
         let error = AdminError::unknown("node", "CCM4", ["CCM1"]).remedy("see `tandem status`");
         let text = Failure::from(error).to_string();
         assert_eq!(text, "error: there is no node \"CCM4\"\n       did you mean CCM1?\n       see `tandem status`");
+    }
+
+    #[test]
+    fn every_problem_of_a_change_is_told_with_its_line() {
+        let bad = RowProblem {
+            line: Some(4),
+            table: Some(tandem_model::admin::config::ConfigTable::Device),
+            key: Some("SEP9".to_owned()),
+            field: Some("pool".to_owned()),
+            what: "there is no device pool \"DP9\"".to_owned(),
+            expected: Some("DP1".to_owned()),
+            ..RowProblem::default()
+        };
+        let error =
+            AdminError { problems: vec![bad; 22], ..AdminError::new(tandem_model::admin::ErrorKind::Refused, "no") };
+        let text = Failure::from(error).to_string();
+        assert!(
+            text.contains("\n       line 4, device SEP9, pool: there is no device pool \"DP9\"; expected DP1\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("and 2 more"), "{text}");
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! `tandem group list|show` and `tandem failback`.
+//! `tandem group ...` and `tandem failback`.
 
-use super::args::{Failback as FailbackArgs, Group};
+use super::args::{Failback as FailbackArgs, Group, GroupFields};
+use super::change::{self, Write, given, list, text};
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::{Out, Table, Tone, joined};
 use super::processes::Processes;
 use super::status::{group_table, ranks};
+use serde_json::{Map, Value};
+use tandem_model::admin::config::ConfigTable;
 use tandem_model::admin::{Failback, GroupDetail, GroupList};
 
 /// Does what `tandem group` was asked.
@@ -16,13 +19,28 @@ pub fn command(client: &Client, command: &Group, out: &mut Out<'_>) -> Result<()
     match command {
         Group::List => {
             let answer = client.get::<GroupList>("/groups")?;
-            if out.is_json() { out.json(&answer.raw) } else { out.table(&group_table(&answer.body.groups)) }
+            if out.is_data() { out.data(&answer.raw) } else { out.table(&group_table(&answer.body.groups)) }
         }
         Group::Show { name } => {
             let answer = client.get::<GroupDetail>(&format!("/groups/{}", escaped(name)))?;
-            if out.is_json() { out.json(&answer.raw) } else { show(&answer.body, out) }
+            if out.is_data() { out.data(&answer.raw) } else { show(&answer.body, out) }
         }
+        Group::Add(group) => {
+            change::row(client, ConfigTable::Group, &group.name, Write::Create(fields(group)), &group.change, out)
+        }
+        Group::Update(group) => {
+            change::row(client, ConfigTable::Group, &group.name, Write::Merge(fields(group)), &group.change, out)
+        }
+        Group::Delete { name, change } => change::row(client, ConfigTable::Group, name, Write::Delete, change, out),
     }
+}
+
+fn fields(group: &GroupFields) -> Map<String, Value> {
+    given([
+        ("members", list(&group.members)),
+        ("failback", text(group.failback.as_ref())),
+        ("description", text(group.description.as_ref())),
+    ])
 }
 
 fn show(group: &GroupDetail, out: &mut Out<'_>) -> Result<(), Failure> {
@@ -55,8 +73,8 @@ pub fn failback(processes: &Processes, failback: &FailbackArgs, out: &mut Out<'_
             out.note(&format!("one process calls nobody home: {}", failure.message))?;
         }
     }
-    if out.is_json() {
-        return out.json(&answer.raw);
+    if out.is_data() {
+        return out.data(&answer.raw);
     }
     let Failback { group, started, would_move, moves, examples, waiting_for } = answer.body;
     let verb = match (would_move, started) {

@@ -4,24 +4,30 @@
 //! endpoint, or only read a file. It must never reach into a node: what the API does not say, the command line does not know.
 
 pub mod args;
+pub mod change;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod complete;
+pub mod config;
 pub mod device;
 pub mod events;
 pub mod failure;
 pub mod group;
 pub mod node;
 pub mod output;
+pub mod people;
+pub mod pool;
 pub mod processes;
 pub mod running;
 pub mod state;
 pub mod status;
+mod yaml;
 
 pub use args::Cli;
 pub use failure::{Exit, Failure};
 
-use args::{Cluster, Command, Config, Global};
+use args::{Cluster, Command, Global};
 use clap::{CommandFactory, Parser};
 use output::Out;
 use processes::Processes;
@@ -91,6 +97,8 @@ pub struct Programs<'a> {
 
 /// Reads the arguments of the process and does what they say.
 pub fn main(programs: &Programs<'_>) -> ExitCode {
+    // Answers a shell that completes a command line, and ends then; does nothing otherwise.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     match parse(std::env::args_os()) {
         Ok(cli) => dispatch(cli, programs),
         Err(error) => {
@@ -144,7 +152,7 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
             json: is_json(&global),
         }),
         Command::Check(check) => check::check(&check.config, out),
-        Command::Config(Config::Schema) => check::schema(out),
+        Command::Config(command) => config::command(&|| Processes::find(&global), &command, out),
         Command::Cluster(Cluster::Certs(options)) => cluster::certs(&state::Places::of(&global), &options, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -155,6 +163,8 @@ fn carry_out(cli: Cli, programs: &Programs<'_>, out: &mut Out<'_>) -> Result<(),
         Command::Node(command) => node::command(&Processes::find(&global)?, &command, out),
         Command::Device(command) => device::command(Processes::find(&global)?.any(), &command, out),
         Command::Group(command) => group::command(Processes::find(&global)?.any(), &command, out),
+        Command::Pool(command) => pool::command(Processes::find(&global)?.any(), &command, out),
+        Command::User(command) => people::command(Processes::find(&global)?.any(), &command, out),
         Command::Failback(failback) => group::failback(&Processes::find(&global)?, &failback, out),
         Command::Events(query) => events_of(&global, &query, out),
     }
@@ -195,7 +205,7 @@ fn run_options(global: &Global, run: args::Run) -> Result<RunOptions, Failure> {
     })
 }
 fn is_json(global: &Global) -> bool {
-    global.output == args::Format::Json
+    global.output != args::Format::Table
 }
 fn listen_address(global: &Global) -> Result<Option<SocketAddr>, Failure> {
     global.control.as_deref().map(state::listen_address).transpose()

@@ -1,11 +1,13 @@
-//! What commands print: tables for people, JSON for scripts.
+//! What commands print: tables for people, JSON or YAML for scripts.
 //!
 //! Text that came from a phone may hold anything, so control characters are shown as `?`: it must never steer a terminal.
 
 use super::args::Format;
 use super::failure::Failure;
+use super::yaml;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use tandem_base::UnixMillis;
 
@@ -72,6 +74,8 @@ pub struct Out<'a> {
     sink: Box<dyn Write + 'a>,
     /// Notes that are not part of the answer.
     notes: Box<dyn Write + 'a>,
+    /// The list that is being printed: its name, and how many elements it has so far.
+    list: (String, usize),
 }
 
 impl Out<'static> {
@@ -79,41 +83,87 @@ impl Out<'static> {
     pub fn standard(format: Format) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let colour = io::stdout().is_terminal() && !no_colour;
-        Self { format, colour, sink: Box::new(BufWriter::new(io::stdout())), notes: Box::new(io::stderr()) }
+        Self::to(format, colour, BufWriter::new(io::stdout()), io::stderr())
     }
 }
 
 impl<'a> Out<'a> {
     /// Prints to `sink` and `notes`.
     pub fn to(format: Format, colour: bool, sink: impl Write + 'a, notes: impl Write + 'a) -> Self {
-        Self { format, colour, sink: Box::new(sink), notes: Box::new(notes) }
+        Self { format, colour, sink: Box::new(sink), notes: Box::new(notes), list: (String::new(), 0) }
+    }
+    /// The form of the output.
+    pub fn format(&self) -> Format {
+        self.format
     }
     /// Whether scripts read this.
-    pub fn is_json(&self) -> bool {
-        self.format == Format::Json
+    pub fn is_data(&self) -> bool {
+        self.format != Format::Table
     }
-    /// A whole answer as JSON, indented.
+    /// A whole answer for scripts.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn json(&mut self, answer: &impl Serialize) -> Result<(), Failure> {
+    pub fn data(&mut self, answer: &impl Serialize) -> Result<(), Failure> {
+        if self.format == Format::Yaml {
+            return self.text(&yaml::document(&serde_json::to_value(answer).unwrap_or_default()));
+        }
         serde_json::to_writer_pretty(&mut self.sink, answer).map_err(io::Error::from)?;
         self.line("")
     }
-    /// JSON without a line break, as a part of something larger.
+    /// One of several answers for scripts: JSON on one line, or a YAML document of its own.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn json_object(&mut self, part: &impl Serialize) -> Result<(), Failure> {
-        Ok(serde_json::to_writer(&mut self.sink, part).map_err(io::Error::from)?)
-    }
-    /// JSON on one line.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn json_line(&mut self, answer: &impl Serialize) -> Result<(), Failure> {
-        self.json_object(answer)?;
+    pub fn data_line(&mut self, answer: &impl Serialize) -> Result<(), Failure> {
+        if self.format == Format::Yaml {
+            self.text("---\n")?;
+            return self.data(answer);
+        }
+        serde_json::to_writer(&mut self.sink, answer).map_err(io::Error::from)?;
         self.line("")
+    }
+    /// Begins an answer for scripts that has a list in it, which is printed as it comes: `head` stands before it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn list(&mut self, head: &[(&str, Value)], name: &str) -> Result<(), Failure> {
+        self.list = (name.to_owned(), 0);
+        let fields: Vec<String> = head.iter().map(|(k, v)| format!("\"{k}\":{v},")).collect();
+        match self.format {
+            Format::Yaml => {
+                head.iter().try_for_each(|(k, v)| self.text(&yaml::document(&serde_json::json!({ *k: v }))))
+            }
+            _ => self.text(&format!("{{{}\"{name}\":[", fields.concat())),
+        }
+    }
+    /// An element of that list.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn element(&mut self, element: &impl Serialize) -> Result<(), Failure> {
+        let first = self.list.1 == 0;
+        self.list.1 += 1;
+        if self.format == Format::Yaml {
+            let name = if first { format!("{}:\n", self.list.0) } else { String::new() };
+            return self.text(&(name + &yaml::element(&serde_json::to_value(element).unwrap_or_default())));
+        }
+        self.text(if first { "\n" } else { ",\n" })?;
+        Ok(serde_json::to_writer(&mut self.sink, element).map_err(io::Error::from)?)
+    }
+    /// Ends that list and the answer: `tail` stands behind it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn list_end(&mut self, tail: &[(&str, Value)]) -> Result<(), Failure> {
+        if self.format == Format::Yaml {
+            if self.list.1 == 0 {
+                self.text(&format!("{}: []\n", self.list.0))?;
+            }
+            return tail.iter().try_for_each(|(k, v)| self.text(&yaml::document(&serde_json::json!({ *k: v }))));
+        }
+        let fields: Vec<String> = tail.iter().map(|(k, v)| format!(",\"{k}\":{v}")).collect();
+        self.text(&format!("\n]{}}}\n", fields.concat()))
     }
     /// A line of text; control characters are shown as `?`.
     ///

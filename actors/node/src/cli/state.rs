@@ -68,6 +68,14 @@ pub fn read_config(path: &Path) -> Result<String, Failure> {
     read(path, bound).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }
 
+/// Reads a small file, such as one with a password.
+///
+/// # Errors
+/// What the system says, or that it is too large or no text.
+pub fn read_small(path: &Path) -> Result<String, Failure> {
+    read(path, SMALL_FILE_MAX).map_err(|e| Failure::new(Exit::Failed, e.to_string()))
+}
+
 fn read(path: &Path, bound: u64) -> Result<String, HostError> {
     let bytes = RealDisk.read(path, bound)?;
     String::from_utf8(bytes).map_err(|_| HostError::Disk {

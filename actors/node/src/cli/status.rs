@@ -16,7 +16,7 @@ use tandem_model::admin::{ByRank, GroupStatus, NodeState, NodeStatus, Status, Ve
 /// When nobody answers or the output cannot be written.
 pub fn status(processes: &Processes, out: &mut Out<'_>) -> Result<(), Failure> {
     let answer = ask(processes)?;
-    if out.is_json() { out.json(&answer.raw) } else { show(&answer.body, out) }
+    if out.is_data() { out.data(&answer.raw) } else { show(&answer.body, out) }
 }
 
 /// The cluster at a glance, put together from all processes.

@@ -1,5 +1,9 @@
 //! The commands against a real console on loopback whose nodes are scripted: what is printed, in both forms, and what is refused.
 
+#[path = "../../../console/tests/console/fake.rs"]
+mod configuration;
+mod database;
+
 use super::*;
 use args::Format;
 use std::collections::BTreeMap;
@@ -7,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use tandem_base::{DeviceName, GroupName, Incarnation, Rank, UnixMillis};
 use tandem_console::{Access, Admin, BoxFuture, Listen, Running, serve};
 use tandem_model::admin::{
-    AdminError, ByRank, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, ErrorKind,
-    Failback, GroupDetail, GroupStatus, Health, Move, NodeCommand, NodeDone, NodeState, NodeStatus, Registrations,
-    Reply, Request, Status,
+    AdminError, ByRank, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceReset,
+    DeviceState, ErrorKind, Failback, GroupDetail, GroupStatus, Health, Move, NodeCommand, NodeDone, NodeState,
+    NodeStatus, Registrations, Reply, Request, Status,
 };
 use tandem_model::event::Event;
 
@@ -83,6 +87,7 @@ const DEVICES: u32 = 2_500;
 struct Scripted {
     asked: Mutex<Vec<Request>>,
     events: u64,
+    config: Mutex<configuration::Configuration>,
 }
 
 impl Scripted {
@@ -142,7 +147,8 @@ impl Scripted {
             Request::Node { name, .. } => {
                 return Err(AdminError::unknown("node", name.as_str(), ["CCM1", "CCM2"]).remedy("see `tandem status`"));
             }
-            Request::DeviceRelease(_) | Request::GroupList | Request::Config(_) => {
+            Request::DeviceReset(device) => Reply::Reset(DeviceReset { device, node: Some(node_name("CCM2")) }),
+            Request::Config(_) | Request::DeviceRelease(_) | Request::GroupList => {
                 return Err(AdminError::new(ErrorKind::Refused, "not now").code("T0001"));
             }
         })
@@ -158,6 +164,10 @@ impl Scripted {
 
 impl Admin for Scripted {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, AdminError>> {
+        if let Request::Config(request) = request {
+            let answer = self.config.lock().unwrap().answer(*request).map(Reply::Config);
+            return Box::pin(async move { answer });
+        }
         self.asked.lock().unwrap().push(request.clone());
         Box::pin(async move { Self::answer(request) })
     }
@@ -467,7 +477,10 @@ fn a_wrong_token_a_stopped_process_and_a_stranger_are_told_apart() {
     std::fs::write(&wrong, "another-token-than-that").unwrap();
     let (_, _, refused) = tandem.tandem(&format!("status --token-file {}", wrong.display()));
     let refused = refused.unwrap_err();
-    assert_eq!((refused.exit, refused.message.as_str()), (Exit::Failed, "T0401: the control token is wrong"));
+    assert_eq!(
+        (refused.exit, refused.message.as_str()),
+        (Exit::Failed, "T0401: the token is wrong, or its time is over")
+    );
     assert!(refused.to_string().contains("control.token") && !refused.to_string().contains(TOKEN), "{refused}");
     if let Some(console) = tandem.console.take() {
         console.stop();
@@ -533,6 +546,11 @@ fn help_teaches_by_example_and_tells_the_exit_codes() {
     let top = help("tandem --help");
     for told in ["tandem quickstart", "control.json", "$XDG_STATE_HOME/tandem", "EXIT CODES", "NO_COLOR"] {
         assert!(top.contains(told), "{told}: {top}");
+    }
+    for command in
+        ["config", "config get", "config import", "device add", "group update", "pool add", "user", "user token"]
+    {
+        assert!(help(&format!("tandem {command} --help")).contains("EXAMPLE"), "{command}");
     }
     for command in ["run", "quickstart", "check", "status", "node", "device list", "failback", "events", "completions"]
     {

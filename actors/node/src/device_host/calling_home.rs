@@ -6,6 +6,7 @@
 use super::DeviceHost;
 use crate::device::Device;
 use crate::group_supervisor::{Counted, GroupSupervisor, Unused};
+use crate::locator::DeviceIndex;
 use actix::{Context, Handler, Message};
 use tandem_base::{Rank, Time};
 use tandem_host::supervise::Handle;
@@ -126,6 +127,23 @@ impl Handler<Leave> for DeviceHost {
         self.send_away(again, m.most, second);
         self.turn_in_memory(self.clock.now());
         self.devices.len()
+    }
+}
+
+/// Tells one device to register anew, because somebody said so.
+pub struct Reset(pub DeviceIndex);
+impl Message for Reset {
+    type Result = bool;
+}
+impl Handler<Reset> for DeviceHost {
+    type Result = bool;
+    /// Returns whether it is here.
+    fn handle(&mut self, m: Reset, _: &mut Context<Self>) -> bool {
+        let Some(device) = self.locator.slot(m.0).and_then(|slot| self.devices.get(slot)) else { return false };
+        let name = self.directory.name_text(device.index);
+        self.edge.restart(self.clock.now(), &mut self.random, device, name);
+        self.turn_in_memory(self.clock.now());
+        true
     }
 }
 

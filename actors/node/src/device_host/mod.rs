@@ -14,7 +14,7 @@ mod rows;
 mod streams;
 
 pub use batch::{Inject, MemoryWire, Stream, Wire};
-pub use calling_home::{Asked, CallHome, Census, Leave};
+pub use calling_home::{Asked, CallHome, Census, Leave, Reset};
 pub use care::{Adopt, ChunkRead, Claim, Claims, HostTick, ReadChunk, Settle, ViewChanged};
 pub use later::LaterClaims;
 pub use quarantine::{Case, Heard, Quarantine, Release, Tell};

@@ -239,8 +239,11 @@ fn what_does_not_fit_or_is_more_than_a_patch_asks_for_a_new_directory() {
     }
 }
 
+/// User, lines, pool, credentials and number of a device.
+type Seen = (String, Vec<String>, Option<u16>, Stored, DeviceIndex);
+
 /// All that can be found in a directory, by name.
-fn seen(d: &Directory) -> BTreeMap<String, (String, Vec<String>, Option<u16>, Stored, DeviceIndex)> {
+fn seen(d: &Directory) -> BTreeMap<String, Seen> {
     let lines = |i| d.lines_of(i).map(str::to_owned).collect();
     let of = |i: DeviceIndex| (d.user(i).to_owned(), lines(i), d.pool_of(i), d.credentials(i), i);
     d.devices().map(|i| (d.name_text(i).to_owned(), of(i))).collect()
@@ -251,7 +254,7 @@ fn many_changes_one_by_one_at_once_and_from_the_whole_are_the_same() {
     let change = |n: usize| match n % 4 {
         0 => device(
             &format!("N{n}"),
-            json!({"pool": if n % 8 == 0 { "P" } else { "Q" }, "password": n.to_string(), "lines": ["9000", format!("8{n}")]}),
+            json!({"pool": if n.is_multiple_of(8) { "P" } else { "Q" }, "password": n.to_string(), "lines": ["9000", format!("8{n}")]}),
         ),
         1 => device(
             &format!("N{}", n - 1),

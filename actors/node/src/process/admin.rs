@@ -35,6 +35,7 @@ impl Process {
             }
             Request::DeviceShow(name) => Ok(Reply::Device(self.device_detail(&name).await?)),
             Request::DeviceExplain(name) => Ok(Reply::Explanation(self.device_explanation(&name).await?)),
+            Request::DeviceReset(name) => Ok(Reply::Reset(self.reset(name).await?)),
             Request::DeviceRelease(name) => {
                 let index = self.find_device(&name)?;
                 Ok(Reply::Released(Released { device: name, released: self.release(index).await }))

@@ -3,15 +3,15 @@
 use super::Process;
 use crate::call_manager::queries::{Copies, Copy};
 use crate::device_host::queries::{Find, Hosted};
-use crate::device_host::{Case, Release};
+use crate::device_host::{Case, Release, Reset};
 use crate::directory::Directory;
 use crate::locator::DeviceIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tandem_base::{DeviceName, DirectoryNumber, NodeLife, NodeName, UnixMillis};
 use tandem_model::admin::{
-    AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, HISTORY_MAX,
-    InQuarantine,
+    AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceReset, DeviceState,
+    HISTORY_MAX, InQuarantine,
 };
 use tandem_model::row::RegistrationRow;
 use tandem_model::timings::ASK_REMOTE;
@@ -213,6 +213,19 @@ fn matching(directory: &Directory, query: &DeviceQuery) -> Vec<DeviceIndex> {
         }
     }
     found.into_values().collect()
+}
+
+impl Process {
+    /// Has a device register anew: the node of this process that serves it tells it so.
+    pub(super) async fn reset(&self, name: DeviceName) -> Result<DeviceReset, AdminError> {
+        let index = self.find_device(&name)?;
+        for node in self.running() {
+            if node.handles.host.ask(Reset(index), ASK_REMOTE).await.unwrap_or(false) {
+                return Ok(DeviceReset { device: name, node: Some(node.me.node.clone()) });
+            }
+        }
+        Ok(DeviceReset { device: name, node: None })
+    }
 }
 
 fn fits(entry: &DeviceEntry, query: &DeviceQuery) -> bool {

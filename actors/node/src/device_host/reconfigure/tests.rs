@@ -40,7 +40,7 @@ impl Scene {
     }
     /// What is there; counts and gauges are what they should be.
     fn stock(&mut self) -> Stock {
-        let stock = tell(&mut self.actors.host, TakeStock).0.unwrap();
+        let stock = tell(&mut self.actors.host, TakeStock).unwrap();
         let (mut counts, mut gauges) = (Counts::default(), vec![[0; 3]; self.directory.groups.len()]);
         for (_, device) in self.actors.host.devices.iter_from(0) {
             counts.add(0, device.pool, device.rank);
@@ -61,7 +61,7 @@ impl Scene {
             what: What::Bind { contact: "sip:x@127.0.0.1", path: None, expires: None, traits: Traits::default() },
         };
         let now = self.actors.host.clock.now();
-        self.actors.host.begin_turn();
+        self.actors.host.begin_turn(now);
         self.actors.host.register(now, &wish)
     }
 }
