@@ -106,7 +106,7 @@ mod tests {
         });
         assert_eq!(
             document(&value),
-            "count: 5060\ndate: \"2023-11-14\"\nempty: []\nlist:\n- a\n- - b\n  - 1\n- c: true\n  d:\n    e: 1.5\nmap:\n  x:\n    y: z\n\
+            "count: 5060\ndate: \"2023-11-14\"\nempty: []\nlist:\n- a\n- - b\n  - 1\n- c: true\n  d:\n    e: 1.5\nmap:\n  x:\n    \"y\": z\n\
              name: CCM1\n\"no\": \"no\"\nnone: null\nnothing: {}\nport: \"5060\"\nsteers: \"\\u001b[2J\\u009b\"\ntext: \"a: b # c\"\n"
         );
         assert_eq!(element(&json!({"a": [1], "b": ""})), "- a:\n  - 1\n  b: \"\"\n");

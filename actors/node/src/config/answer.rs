@@ -383,7 +383,7 @@ impl Process {
         let (_, store) = self.configured()?;
         let row = Entry {
             id: 0,
-            at: entry.at,
+            at: self.unix_millis(),
             author: entry.who,
             action: entry.action,
             subject: entry.revision.map(|r| r.to_string()).unwrap_or_default(),

@@ -55,7 +55,7 @@ fn rows_are_listed_shown_and_searched_in_every_form() {
         )
     );
     assert_eq!(tandem.prints("config get token -o yaml"), "api: 1\nrevision: 1\nrows: []\nnext: null\n");
-    assert_eq!(fails(&tandem, "config get device SEP3").remedies, ["did you mean SEP2?"]);
+    assert_eq!(fails(&tandem, "config get device SEP3").remedies, ["did you mean SEP1?"]);
     assert!(parse(["tandem", "config", "get", "devices"]).unwrap_err().to_string().contains("did you mean device?"));
 }
 
