@@ -43,7 +43,8 @@ fn the_status_has_the_shape_that_scripts_rely_on() {
         text,
         json!({
             "api": 1, "cluster": "lab", "config_revision": "0000000000000007", "answered_by": "CCM2", "quarantined": 0,
-            "nodes": [{"name": "CCM1", "state": "in_service", "incarnation": 3, "publisher": true, "registrations": 2,
+            "nodes": [{"name": "CCM1", "state": "in_service", "incarnation": 3, "publisher": true, "config_revision": null,
+                "config_lag": 0, "registrations": 2,
                 "addresses": ["udp:127.0.0.1:5060"], "seen_by": {"CCM2": "suspect"}}],
             "groups": [{"name": "G1", "members": ["CCM1", "CCM2"], "devices": 3, "by_node": {"CCM1": 2, "CCM2": 0},
                 "policy": "automatic"}],
