@@ -102,7 +102,7 @@ fn another_order_of_a_group_gives_every_device_its_new_rank_step_by_step() {
         scene.change(&[group(&["B", "A"]), device(1, "Q")]);
         scene.change(&[device(3_000, "")]);
         scene.sweep();
-        assert_eq!(scene.stock().gauges, [[0, 2_998, 0], [0, 1, 0]], "at a node that is no member it keeps its rank");
+        assert_eq!(scene.stock().gauges, [[0, 2_998, 0], [1, 0, 0]], "at a node that is no member it keeps its rank");
     });
 }
 
