@@ -84,7 +84,8 @@ impl Cold {
             let peer = moment.facts.get(*from).and_then(Option::as_ref);
             let asked = peer.is_some_and(|peer| {
                 let seen = mine.overview.view.node(&peer.me.node);
-                let long = seen.is_some_and(|seen| local >= seen.since + JUST_COME && seen.incarnation == peer.me.incarnation);
+                let long =
+                    seen.is_some_and(|seen| local >= seen.since + JUST_COME && seen.incarnation == peer.me.incarnation);
                 let began = stations.get(*from).and_then(Station::began).unwrap_or_default();
                 long && (moment.joined)(node, *from) && quiet && moment.now.since(began) < TOGETHER
             });
@@ -118,7 +119,8 @@ impl Cold {
 
 /// Whether a node has not been heard since the life that the file tells of.
 fn is_away(owner: &NodeLife, mine: &crate::facts::Facts, moment: &Moment<'_>) -> bool {
-    let lives = moment.facts.iter().flatten().any(|f| f.me.node == owner.node && f.overview.state != NodeState::Draining);
+    let lives =
+        moment.facts.iter().flatten().any(|f| f.me.node == owner.node && f.overview.state != NodeState::Draining);
     let heard = mine.overview.view.node(&owner.node).is_some_and(|seen| seen.incarnation > owner.incarnation);
     !lives && !heard
 }

@@ -98,7 +98,9 @@ impl Fault {
             Self::DiskFull(n) => format!("the disk of {} is full", name(n)),
             Self::DiskTorn(n) => format!("the disk of {} loses power while it writes", name(n)),
             Self::DiskSlow(n, ms) => format!("the disk of {} takes {ms} ms to write", name(n)),
-            Self::TablesSpoilt { node, cut: true, .. } => format!("the tables that {} has kept are cut off", name(node)),
+            Self::TablesSpoilt { node, cut: true, .. } => {
+                format!("the tables that {} has kept are cut off", name(node))
+            }
             Self::TablesSpoilt { node, .. } => format!("the tables that {} has kept are altered", name(node)),
             Self::DiskGood(n) => format!("the disk of {} works", name(n)),
             Self::Cut(a, b) => format!("{} and {} are cut from each other", name(a), name(b)),

@@ -31,6 +31,7 @@ use tandem::tables::TableFile;
 use tandem::tree::{self, Handles};
 use tandem_base::{NodeLife, NodeName, Time};
 use tandem_cluster::Saved;
+use tandem_cluster::link::{LinkEvent, Sink};
 use tandem_host::clock::{Clock, Dial};
 use tandem_host::disk::{Disk, DiskFault, MemoryDisk};
 use tandem_host::link::simulated::SimNet;
@@ -302,17 +303,7 @@ impl Station {
         let (tables, hand) = self.open_tables(&folder, clock)?;
         let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();
         let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, clock);
-        let manager = handles.manager.clone();
-        let (to, frames) = (self.name.clone(), Arc::clone(&shared.frames));
-        let sink = Box::new(move |event| {
-            if let tandem_cluster::link::LinkEvent::Message { from, bytes } = &event {
-                let note = (from.clone(), to.clone(), bytes.clone());
-                frames.lock().unwrap_or_else(PoisonError::into_inner).push(note);
-            }
-            // As in production: a full mailbox is a lost frame.
-            let _ = manager.tell(FromLink(event));
-        });
-        let link = shared.links.attach(me.clone(), sink).map_err(|e| e.to_string())?;
+        let link = shared.links.attach(me.clone(), self.sink(&handles)).map_err(|e| e.to_string())?;
         let flag = Arc::new(Flag { set: AtomicBool::new(true), bell: shared.bell.clone() });
         let (gave_up, over) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
         let (set, rows_wait) = (LocalSet::new(), Waiting::default());
@@ -361,6 +352,20 @@ impl Station {
             found,
         });
         Ok(Start::Lives)
+    }
+
+    /// Where its link puts events: into the log and the CallManager's mailbox.
+    fn sink(&self, handles: &Handles) -> Sink {
+        let manager = handles.manager.clone();
+        let (to, frames) = (self.name.clone(), Arc::clone(&self.shared.frames));
+        Box::new(move |event| {
+            if let LinkEvent::Message { from, bytes } = &event {
+                let note = (from.clone(), to.clone(), bytes.clone());
+                frames.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+            }
+            // As in production: a full mailbox is a lost frame.
+            let _ = manager.tell(FromLink(event));
+        })
     }
 
     /// The file with its run-time tables, as production opens it, and what writes it here.

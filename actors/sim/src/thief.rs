@@ -170,7 +170,9 @@ mod tests {
             thief.steals(at(now), 3, calm, |_| began).is_some()
         };
         assert!(!tries(&mut thief, 9_000, Some(at(0)), Some(at(0))), "it was refused, for all he knows");
-        thief.hears_answer(&Bytes::from_static(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.1.0.1:5060;branch=z9hG4bKa\r\n\r\n"));
+        thief.hears_answer(&Bytes::from_static(
+            b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.1.0.1:5060;branch=z9hG4bKa\r\n\r\n",
+        ));
         assert!(!tries(&mut thief, 2_000, Some(at(0)), Some(at(0))), "too early");
         assert!(!tries(&mut thief, 3_000, Some(at(2_000)), Some(at(0))), "they were apart");
         assert!(!tries(&mut thief, 3_000, None, Some(at(0))), "they are apart");

@@ -193,7 +193,8 @@ fn two_nodes_that_return_together_get_their_devices_back_in_one_step() {
         let moves: Vec<_> = sim.lines().iter().skip(before).filter(|l| l.contains("reregister")).cloned().collect();
         let detours: Vec<_> = moves.iter().filter(|l| !l.contains("(rank 1): failback")).collect();
         assert_eq!(detours, Vec::<&String>::new());
-        let who: BTreeSet<_> = moves.iter().filter_map(|l| l.split(" reregister: ").nth(1)?.split(' ').next()).collect();
+        let who: BTreeSet<_> =
+            moves.iter().filter_map(|l| l.split(" reregister: ").nth(1)?.split(' ').next()).collect();
         assert_eq!(who.len(), 24, "{}", moves.join("\n"));
     }
 }

@@ -133,7 +133,8 @@ impl Guest {
         static DIAL: std::sync::OnceLock<Dial> = std::sync::OnceLock::new();
         let inbox = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&inbox);
-        let link = world.shared.links.attach(me.clone(), Box::new(move |event| to.lock().unwrap().push(event))).unwrap();
+        let link =
+            world.shared.links.attach(me.clone(), Box::new(move |event| to.lock().unwrap().push(event))).unwrap();
         let clock = world.shared.clock.of_host(Time::from_secs(7_000), DIAL.get_or_init(Dial::default));
         let peers = world.shared.directory.nodes.iter().filter(|n| **n != me.node).cloned().collect();
         let settings = Settings { log_ops: 64, ..Settings::new("small", peers) };
@@ -172,7 +173,9 @@ impl Guest {
                 Output::Adoptable { clock_ahead_micros, rows, .. } => {
                     let local = |at: u64| (i64::try_from(at).unwrap() - clock_ahead_micros / 1_000_000).cast_unsigned();
                     let mine = rows.into_iter().map(|row| match row {
-                        Next::Registration(row) => Next::Registration(RegistrationRow { expires: local(row.expires), ..row }),
+                        Next::Registration(row) => {
+                            Next::Registration(RegistrationRow { expires: local(row.expires), ..row })
+                        }
                         Next::Call(call) => Next::Call(Call { expires: local(call.expires), ..call }),
                     });
                     let mine = mine.collect();

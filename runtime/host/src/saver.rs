@@ -7,9 +7,9 @@ use crate::error::HostError;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What has become of what was handed over. Read from any thread.
 #[derive(Debug, Default)]
@@ -97,12 +97,7 @@ impl Saver {
     ///
     /// # Errors
     /// [`HostError`] when no thread can be started.
-    pub fn thread(
-        name: &str,
-        disk: Arc<dyn Disk>,
-        path: PathBuf,
-        failed: Failed,
-    ) -> Result<Self, HostError> {
+    pub fn thread(name: &str, disk: Arc<dyn Disk>, path: PathBuf, failed: Failed) -> Result<Self, HostError> {
         let (to, from) = sync_channel::<Vec<u8>>(1);
         let saves = Arc::<Saves>::default();
         let counts = Arc::clone(&saves);
@@ -124,7 +119,9 @@ impl Saver {
     pub fn save(&self, bytes: Vec<u8>) -> bool {
         self.saves.taken.fetch_add(1, Ordering::AcqRel);
         let taken = match &self.to {
-            Way::Thread(to) => !matches!(to.try_send(bytes), Err(TrySendError::Full(_) | TrySendError::Disconnected(_))),
+            Way::Thread(to) => {
+                !matches!(to.try_send(bytes), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
+            }
             Way::Hand(waiting) => {
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 let room = waiting.len() < HAND_MAX;

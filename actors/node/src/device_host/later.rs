@@ -147,6 +147,9 @@ mod tests {
                 gone += 1;
             }
         }
-        assert_eq!((gone, rows.get(0).is_some(), rows.get(1).is_some(), rows.get(2).is_some()), (667, true, false, true));
+        assert_eq!(
+            (gone, rows.get(0).is_some(), rows.get(1).is_some(), rows.get(2).is_some()),
+            (667, true, false, true)
+        );
     }
 }

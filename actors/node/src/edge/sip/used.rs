@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(used.window(DeviceIndex(1), window.nonce_id), Some(window));
         at(&mut issuer, 1_662);
         used.keep(DeviceIndex(2), window, &mut issuer, 300);
-        assert_eq!((used.window(DeviceIndex(1), window.nonce_id), used.window(DeviceIndex(2), window.nonce_id)), (None, Some(window)));
+        assert_eq!(
+            (used.window(DeviceIndex(1), window.nonce_id), used.window(DeviceIndex(2), window.nonce_id)),
+            (None, Some(window))
+        );
     }
 
     #[test]
