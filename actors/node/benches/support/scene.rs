@@ -28,6 +28,7 @@ use tandem_host::ticker::Waiting;
 use tandem_host::udp_loop::{BATCHES_PER_TURN, Datagrams};
 use tandem_model::config::Config;
 use tandem_model::view::{ClusterView, Service};
+use tandem_sip::nonce::Issuer;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
