@@ -29,9 +29,11 @@ pub enum Error {
         /// Which of its pieces.
         wrong: &'static str,
     },
-    /// Simulated phones never leave the host.
-    #[error("group {group:?}: {address} is not a loopback address; simulated phones talk to 127.0.0.0/8 or ::1 only")]
-    NotLoopback {
+    /// Simulated phones never reach beyond the host, or a network for benchmarks.
+    #[error(
+        "group {group:?}: {address} is too far away; simulated phones talk to 127.0.0.0/8, ::1 and the network for benchmarks (198.18.0.0/15) only"
+    )]
+    TooFar {
         /// Which group of the plan.
         group: String,
         /// The offending address.

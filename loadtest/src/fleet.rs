@@ -1,7 +1,7 @@
 //! Many phones on one thread over real sockets, each a [`Phone`] without task or timer of its own.
 //!
 //! The thread has a single-threaded runtime: one task per UDP socket or TCP stream, and one that keeps the schedules,
-//! fires timers and takes orders. It must never talk beyond loopback, and never have more sockets than the plan allows.
+//! fires timers and takes orders. It must never talk beyond what [`crate::plan::may_talk_to`] allows, and never have more sockets than the plan allows.
 //! `arrivals` who does what when, `record` what it cost, `incident` deaths and returns of CallManagers.
 
 mod arrivals;

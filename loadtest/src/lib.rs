@@ -1,8 +1,8 @@
 //! Simulated phones over real sockets: a stranger to the cluster, who sees what a phone sees and nothing else.
 //!
 //! [`Phone`] is one phone as a machine without I/O, [`Fleet`] drives thousands of them on one thread, [`FleetConfig`] says
-//! which. It must never import a crate that knows the cluster's configuration or decisions, and never leave the host:
-//! every address that is not loopback is refused.
+//! which. It must never import a crate that knows the cluster's configuration or decisions, and never reach beyond the host: every
+//! address that is neither loopback nor of the network for benchmarks, which nobody routes, is refused.
 
 mod error;
 pub mod fleet;

@@ -4,7 +4,7 @@
 //! what would be right.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::{Error, Identity, MAX_SERVERS, PhoneSettings, Profile, Transport};
 
@@ -14,8 +14,22 @@ pub const PHONES_MAX: usize = 1_000_000;
 pub const SOCKETS_MAX: usize = 19_000;
 /// Most TCP streams of one phone: to each CallManager of its list, and one more while the list changes.
 pub const STREAMS_PER_PHONE: usize = MAX_SERVERS + 1;
+/// The network for benchmarks, and how many of its bits are fixed.
+const BENCHMARK: (Ipv4Addr, u32) = (Ipv4Addr::new(198, 18, 0, 0), 15);
 /// Loopback addresses 127.64.0.0 to 127.127.255.255 are given to phones that want their own.
 const OWN_ADDRESSES: u32 = 64 << 16;
+
+/// Whether simulated phones may talk to an address: this host's loopback, or the network that is set aside for benchmarks and that nobody
+/// routes (198.18.0.0/15, RFC 2544 appendix C.2.2), as between network namespaces.
+pub fn may_talk_to(address: IpAddr) -> bool {
+    address.is_loopback() || is_benchmark(address)
+}
+
+fn is_benchmark(address: IpAddr) -> bool {
+    let IpAddr::V4(address) = address else { return false };
+    let (_, bits) = BENCHMARK;
+    (address.to_bits() ^ BENCHMARK.0.to_bits()) >> (u32::BITS - bits) == 0
+}
 
 /// Where the phones of a group send from. Ports are always chosen by the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +48,13 @@ pub enum Source {
     },
     /// Each phone has a socket on a loopback address of its own (IPv4 only), so that limits per source act as in life.
     OnePerPhone,
+    /// As shared, on this address of the phones' host.
+    At {
+        /// One that [`may_talk_to`] allows.
+        address: IpAddr,
+        /// Phones per socket, at least 1.
+        per_socket: usize,
+    },
 }
 
 impl Default for Source {
@@ -50,7 +71,7 @@ pub struct PhoneGroup {
     pub name: String,
     /// The domain of every address-of-record.
     pub domain: String,
-    /// The CallManagers, best first: 1 to 3 distinct loopback addresses.
+    /// The CallManagers, best first: 1 to 3 distinct addresses that [`may_talk_to`] allows.
     pub servers: Vec<SocketAddr>,
     /// How the phones behave.
     pub settings: PhoneSettings,
@@ -136,9 +157,10 @@ impl FleetConfig {
         let per_group = |g: &PhoneGroup| match (g.settings.transport, g.source) {
             (Transport::Tcp, _) => g.phones.len().saturating_mul(g.streams_per_phone()),
             (Transport::Udp, Source::OnePerPhone) => g.phones.len(),
-            (Transport::Udp, Source::Shared { per_socket } | Source::Spread { per_socket, .. }) => {
-                g.phones.len().div_ceil(per_socket.max(1))
-            }
+            (
+                Transport::Udp,
+                Source::Shared { per_socket } | Source::Spread { per_socket, .. } | Source::At { per_socket, .. },
+            ) => g.phones.len().div_ceil(per_socket.max(1)),
         };
         self.groups.iter().map(per_group).sum()
     }
@@ -178,8 +200,8 @@ impl PhoneGroup {
     fn check(&self) -> Result<(), Error> {
         Profile::new(&self.domain, &self.servers, self.settings.clone())?;
         for &address in &self.servers {
-            if !address.ip().is_loopback() {
-                return Err(Error::NotLoopback { group: self.name.clone(), address: address.ip() });
+            if !may_talk_to(address.ip()) {
+                return Err(Error::TooFar { group: self.name.clone(), address: address.ip() });
             }
             if address.port() == 0 {
                 return Err(Error::NoPort { group: self.name.clone(), address });
@@ -197,7 +219,12 @@ impl PhoneGroup {
             Source::OnePerPhone | Source::Spread { .. } if v6 > 0 => {
                 Err(Error::SourcePerPhone { group: self.name.clone() })
             }
-            Source::Shared { per_socket: 0 } | Source::Spread { per_socket: 0, .. } => {
+            Source::At { address, .. } if !may_talk_to(address) => {
+                Err(Error::TooFar { group: self.name.clone(), address })
+            }
+            Source::Shared { per_socket: 0 }
+            | Source::Spread { per_socket: 0, .. }
+            | Source::At { per_socket: 0, .. } => {
                 Err(Error::Plan { what: format!("group {:?}: per_socket is 0; use 1 or more", self.name) })
             }
             Source::Spread { addresses: 0, .. } => {
@@ -219,8 +246,9 @@ impl PhoneGroup {
                 let socket = number / u32::try_from(per_socket.max(1)).unwrap_or(u32::MAX);
                 own(socket % addresses.max(1))
             }
+            (Source::At { address, .. }, _) => address,
             (Source::Shared { .. }, Some(SocketAddr::V6(_))) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-            (Source::Shared { .. }, _) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+            (Source::Shared { .. }, _) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
 }
@@ -248,9 +276,17 @@ mod tests {
     #[test]
     fn an_address_beyond_the_host_is_refused_with_its_group() {
         let text = error_of(group(&["127.0.0.1:5060", "192.0.2.1:5060"], 1));
-        assert!(text.contains("G1") && text.contains("192.0.2.1") && text.contains("loopback"), "{text}");
-        assert!(error_of(group(&["[2001:db8::1]:5060"], 1)).contains("loopback"));
-        assert!(error_of(group(&["0.0.0.0:5060"], 1)).contains("loopback"));
+        assert!(text.contains("G1") && text.contains("192.0.2.1") && text.contains("127.0.0.0/8"), "{text}");
+        for address in ["[2001:db8::1]:5060", "0.0.0.0:5060", "198.17.255.255:5060", "198.20.0.0:5060"] {
+            assert!(error_of(group(&[address], 1)).contains("198.18.0.0/15"), "{address}");
+        }
+        let from = Source::At { address: IpAddr::from([192, 0, 2, 1]), per_socket: 10 };
+        assert!(error_of(PhoneGroup { source: from, ..group(&["198.18.0.1:5060"], 1) }).contains("192.0.2.1"));
+        let from = Source::At { address: IpAddr::from([198, 19, 255, 255]), per_socket: 10 };
+        let there = PhoneGroup { source: from, ..group(&["198.18.0.1:5060", "198.19.255.255:5060"], 25) };
+        assert_eq!(there.source_ip(24), IpAddr::from([198, 19, 255, 255]));
+        let config = FleetConfig::new(vec![there], 1);
+        assert_eq!((config.sockets(), config.check().is_ok()), (3, true));
     }
 
     #[test]

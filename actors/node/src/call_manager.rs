@@ -10,6 +10,7 @@ pub mod queries;
 pub(crate) mod saving;
 mod sharing;
 
+pub use queries::Where;
 use saving::Saving;
 pub use saving::{IsSaved, SaveLast};
 pub use sharing::Share;
@@ -147,12 +148,14 @@ impl CallManager {
     fn carry_out(&mut self, now: Time, output: Output<Entry>) {
         match output {
             Output::Send { to, lane, frame } => {
+                let bytes = frame.len();
                 let taken = self.link.send(&to, lane, frame).is_ok();
-                self.metrics.sent(usize::from(taken), usize::from(!taken));
+                self.metrics.sent(bytes, usize::from(taken), usize::from(!taken));
             }
             Output::Broadcast { lane, frame } => {
+                let bytes = frame.len();
                 let taken = self.link.broadcast(lane, frame);
-                self.metrics.sent(taken, 0);
+                self.metrics.sent(bytes, taken, 0);
             }
             Output::NeedChunk { peer, ticket, cursor, limit } => {
                 self.tell_host(ReadChunk { peer, ticket, cursor, limit });
@@ -220,7 +223,7 @@ impl Message for FromLink {
 impl Handler<FromLink> for CallManager {
     type Result = ();
     fn handle(&mut self, m: FromLink, _: &mut Context<Self>) {
-        self.metrics.received();
+        self.metrics.received(if let LinkEvent::Message { bytes, .. } = &m.0 { bytes.len() } else { 0 });
         self.feed(Input::Link(m.0));
     }
 }

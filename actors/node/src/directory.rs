@@ -3,6 +3,7 @@
 //! Texts live in one arena, records are found by dense index, names by hash. It must never be written on the hot path.
 
 use crate::locator::{Alias, Aliases, DeviceIndex, Names};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tandem_base::{DeviceKey, DeviceName, DevicePoolName, GroupName, NodeName, Rank};
@@ -78,6 +79,8 @@ pub struct Directory {
     sha256: Vec<[u8; 32]>,
     texts: String,
     lines: Vec<Text>,
+    /// The devices of each number that stands on several.
+    shared: BTreeMap<DeviceKey, Vec<DeviceIndex>>,
 }
 
 impl Directory {
@@ -125,27 +128,44 @@ impl Directory {
             sha256: Vec::new(),
             texts: String::new(),
             lines: Vec::new(),
+            shared: BTreeMap::new(),
         };
         let names = Names::new(count);
+        let mut any_shared = false;
         for spec in config.devices() {
-            directory.add(&names, &spec);
+            any_shared |= directory.add(&names, &spec);
         }
         directory.aliases = names.freeze();
         directory.texts.shrink_to_fit();
         directory.lines.shrink_to_fit();
+        if any_shared {
+            directory.shared = directory.shared_numbers();
+        }
         directory
     }
-    fn add(&mut self, names: &Names, spec: &DeviceSpec<'_>) {
+    fn shared_numbers(&self) -> BTreeMap<DeviceKey, Vec<DeviceIndex>> {
+        let mut shared: BTreeMap<DeviceKey, Vec<DeviceIndex>> = BTreeMap::new();
+        let devices = (0..u32::try_from(self.records.len()).unwrap_or(u32::MAX)).map(DeviceIndex);
+        for (device, key) in devices.flat_map(|d| self.lines_of(d).map(move |l| (d, device_key_of(l)))) {
+            if self.find_alias(key) == Some(Alias::Shared) {
+                shared.entry(key).or_default().push(device);
+            }
+        }
+        shared
+    }
+    /// Adds a device and says whether one of its numbers stands on another one too.
+    fn add(&mut self, names: &Names, spec: &DeviceSpec<'_>) -> bool {
         let index = DeviceIndex(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
         let name = self.keep(&spec.name);
         let user = if spec.user == spec.name { name } else { self.keep(&spec.user) };
         let lines_start = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
         names.add(&spec.name, index);
         names.add(&spec.user, index);
+        let mut shared = false;
         for line in spec.lines.iter() {
             let text = self.keep(line.as_str());
             self.lines.push(text);
-            names.add(line.as_str(), index);
+            shared |= names.add(line.as_str(), index);
         }
         let lines = u8::try_from(spec.lines.len()).unwrap_or(u8::MAX);
         self.keep_hashes(&stored(spec, &self.realm));
@@ -154,6 +174,7 @@ impl Directory {
         if let Some(group) = group.and_then(|g| self.groups.get_mut(g)) {
             group.devices += 1;
         }
+        shared
     }
     /// Every device has the hashes that the cluster offers (the configuration is checked), so a plain list will do.
     fn keep_hashes(&mut self, stored: &Stored) {
@@ -182,6 +203,15 @@ impl Directory {
     /// The same for the key of such a text.
     pub fn find_alias(&self, key: DeviceKey) -> Option<Alias> {
         self.aliases.find(key)
+    }
+    /// Every device that a name, digest user or number stands for, in the order of the file; none when nobody has it.
+    pub fn devices_of(&self, text: &[u8]) -> Vec<DeviceIndex> {
+        let key = device_key_of_bytes(text);
+        match self.find_alias(key) {
+            Some(Alias::Device(device)) => vec![device],
+            Some(Alias::Shared) => self.shared.get(&key).cloned().unwrap_or_default(),
+            None => Vec::new(),
+        }
     }
     /// The device of a row.
     pub fn find_key(&self, key: DeviceKey) -> Option<DeviceIndex> {

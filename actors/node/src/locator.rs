@@ -58,17 +58,19 @@ impl Names {
         let table = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, BuildHasherDefault::default(), SHARDS);
         Self { table }
     }
-    /// Adds a name of a device; a name that another device has too becomes shared.
-    pub fn add(&self, text: &str, device: DeviceIndex) {
+    /// Adds a name of a device; a name that another device has too becomes shared, and this says so.
+    pub fn add(&self, text: &str, device: DeviceIndex) -> bool {
         let key = device_key_of(text);
         let held = self.table.get(&key).map(|v| *v);
         match held {
             None => {
                 self.table.insert(key, device.0);
+                false
             }
-            Some(index) if index == device.0 => {}
+            Some(index) if index == device.0 => false,
             Some(_) => {
                 self.table.insert(key, SHARED);
+                true
             }
         }
     }
@@ -179,10 +181,8 @@ mod tests {
     #[test]
     fn a_number_on_two_devices_is_shared_and_a_repeated_name_is_not() {
         let names = Names::new(8);
-        names.add("1001", DeviceIndex(0));
-        names.add("1001", DeviceIndex(0));
-        names.add("1002", DeviceIndex(0));
-        names.add("1002", DeviceIndex(1));
+        assert!(!names.add("1001", DeviceIndex(0)) && !names.add("1001", DeviceIndex(0)));
+        assert!(!names.add("1002", DeviceIndex(0)) && names.add("1002", DeviceIndex(1)));
         let aliases = names.freeze();
         assert_eq!(aliases.find(device_key_of("1001")), Some(Alias::Device(DeviceIndex(0))));
         assert_eq!(aliases.find(device_key_of("1002")), Some(Alias::Shared));

@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Histogram};
 use std::cell::Cell;
 use tandem_base::metric::{self, Metric};
 use tandem_base::{NodeName, Rank};
-use tandem_cluster::{Cluster, Resync};
+use tandem_cluster::{Cluster, MemberState, Resync};
 use tandem_host::exporter::{counter, gauge, histogram};
 use tandem_host::saver::Saves;
 use tandem_model::view::{ClusterView, Service, Sight};
@@ -280,7 +280,11 @@ pub struct ManagerMetrics {
     state: [Gauge; 4],
     frames_out: Counter,
     frames_in: Counter,
+    bytes_out: Counter,
+    bytes_in: Counter,
     dropped: Counter,
+    copies: Vec<Gauge>,
+    lags: Vec<Gauge>,
     resyncs: [Counter; 3],
     divergent: Gauge,
     saves: [Counter; 2],
@@ -295,15 +299,21 @@ impl ManagerMetrics {
     /// Makes every series of node `me`.
     pub fn new(me: &NodeName, directory: &Directory) -> Self {
         let node = me.as_str();
+        let peers = || directory.nodes.iter().filter(|n| *n != me);
+        let of_peers = |metric| peers().map(|peer| gauge(metric, &[node, peer.as_str()])).collect();
         let link = |peer: &NodeName| SIGHTS.map(|s| gauge(&metric::LINK_STATE, &[node, peer.as_str(), s.word()]));
         Self {
             nodes: directory.nodes.clone(),
             me: me.clone(),
-            links: directory.nodes.iter().filter(|n| *n != me).map(link).collect(),
+            links: peers().map(link).collect(),
             members: SIGHTS.map(|s| gauge(&metric::CLUSTER_MEMBERS, &[node, s.word()])),
             state: SERVICES.map(|s| gauge(&metric::NODE_STATE, &[node, s.word()])),
             frames_out: counter(&metric::LINK_FRAMES, &[node, "out"]),
             frames_in: counter(&metric::LINK_FRAMES, &[node, "in"]),
+            bytes_out: counter(&metric::LINK_BYTES, &[node, "out"]),
+            bytes_in: counter(&metric::LINK_BYTES, &[node, "in"]),
+            copies: of_peers(&metric::REPLICATION_COPIES),
+            lags: of_peers(&metric::REPLICATION_LAG),
             dropped: counter(&metric::LINK_DROPPED, &[node]),
             resyncs: [Resync::Gap, Resync::Digest, Resync::Join]
                 .map(|r| counter(&metric::REPLICATION_RESYNCS, &[node, &r.to_string()])),
@@ -312,14 +322,16 @@ impl ManagerMetrics {
             saves_told: [0; 2],
         }
     }
-    /// Frames given to the link and frames it refused.
-    pub fn sent(&self, taken: usize, refused: usize) {
+    /// Frames given to the link and frames it refused, of so many bytes each.
+    pub fn sent(&self, bytes: usize, taken: usize, refused: usize) {
         self.frames_out.increment(taken as u64);
+        self.bytes_out.increment((bytes * taken) as u64);
         self.dropped.increment(refused as u64);
     }
-    /// A frame or other news from the link.
-    pub fn received(&self) {
+    /// A frame of so many bytes, or other news from the link.
+    pub fn received(&self, bytes: usize) {
         self.frames_in.increment(1);
+        self.bytes_in.increment(bytes as u64);
     }
     /// An owner's rows are fetched anew.
     pub fn resync(&self, why: Resync) {
@@ -355,6 +367,15 @@ impl ManagerMetrics {
     /// Shows what the cluster machine knows.
     pub fn observe<R: tandem_cluster::Row>(&self, cluster: &Cluster<R>) {
         self.divergent.set(f64::from(u32::try_from(cluster.divergent_peers()).unwrap_or(u32::MAX)));
+        let (owners, members) = (cluster.owners(), cluster.members());
+        for (peer, (copies, lag)) in
+            self.nodes.iter().filter(|n| **n != self.me).zip(self.copies.iter().zip(&self.lags))
+        {
+            let rows: u64 = owners.iter().filter(|o| o.owner.node == *peer).map(|o| o.rows).sum();
+            copies.set(rows as f64);
+            let behind = members.iter().find(|m| m.node == *peer && m.state != MemberState::Down).map_or(0, |m| m.lag);
+            lag.set(behind as f64);
+        }
     }
     /// The node is gone: it sees nobody and is stopped.
     pub fn clear(&self) {
@@ -366,6 +387,8 @@ impl ManagerMetrics {
             stopped.set(1.0);
         }
         self.divergent.set(0.0);
+        all(&self.copies);
+        all(&self.lags);
     }
 }
 

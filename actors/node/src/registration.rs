@@ -26,6 +26,12 @@ impl Row for Entry {
     fn hash(&self) -> u64 {
         self.0.hash()
     }
+    fn hash_with(&self, scratch: &mut Vec<u8>) -> u64 {
+        match &self.0 {
+            TableRow::Registration(row) => row.hash_with(scratch),
+            TableRow::Later(_) => self.0.hash(),
+        }
+    }
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
     }

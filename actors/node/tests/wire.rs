@@ -16,6 +16,8 @@
     reason = "a phone has its own sockets, and a deadline is looked at on the real clock"
 )]
 
+#[path = "wire/calls.rs"]
+mod calls;
 #[path = "wire/cluster.rs"]
 mod cluster;
 #[path = "wire/garbage.rs"]

@@ -8,6 +8,7 @@ pub mod failover;
 pub mod invariants;
 pub mod placement;
 pub mod registration;
+pub mod routing;
 
 mod dice;
 #[cfg(test)]

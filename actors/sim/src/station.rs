@@ -354,7 +354,7 @@ impl Station {
         Ok(Start::Lives)
     }
 
-    /// Where its link puts events: into the log and the CallManager's mailbox.
+    /// Where its link puts what comes: into the log of the run, and to its CallManager.
     fn sink(&self, handles: &Handles) -> Sink {
         let manager = handles.manager.clone();
         let (to, frames) = (self.name.clone(), Arc::clone(&self.shared.frames));

@@ -4,7 +4,7 @@
 //! What the link of production says before the first frame has tests of its own in `tandem_host` (`hello`): fields behind the known ones are
 //! skipped there too.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is test code")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "all of this file is test code")]
 
 use bytes::Bytes;
 use std::cell::RefCell;

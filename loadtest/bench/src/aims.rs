@@ -39,7 +39,7 @@ pub(crate) struct Aim {
 }
 
 impl Aim {
-    fn at_most(name: impl Into<String>, figure: Option<f64>, limit: f64) -> Self {
+    pub(crate) fn at_most(name: impl Into<String>, figure: Option<f64>, limit: f64) -> Self {
         Self { name: name.into(), figure, limit, at_least: false, met: figure.map(|f| f <= limit) }
     }
     fn at_least(name: impl Into<String>, figure: Option<f64>, limit: f64) -> Self {
@@ -106,6 +106,7 @@ pub(crate) fn aims(results: &Results, devices: u32) -> Vec<Aim> {
     let never = RECOVERY_MS_MAX * 2.0;
     let recovery = overload.map(|o| o.recovery_ms.map_or(never, |ms| ms as f64));
     aims.push(Aim::at_most("all is well again after it, ms", recovery, RECOVERY_MS_MAX));
+    aims.extend(crate::cluster::report::aims(results));
     aims
 }
 

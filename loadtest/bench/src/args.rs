@@ -11,7 +11,9 @@ EXAMPLES
   target/release/tandem-bench sitting --growth-seconds 0 --overload-seconds 0
   target/release/tandem-bench register --part refresh,challenged --devices 100000
   target/release/tandem-bench register --server kamailio --part refresh
+  target/release/tandem-bench cluster                  three nodes beside Kamailio with DMQ
   target/release/tandem-bench -o json sitting > sitting.json
+  sudo target/release/tandem-bench hosts               three hosts that are cut off, killed, frozen (about ten minutes)
 
 Two cores are needed: the server gets one, the generator the other and spins.
 CPU is what the kernel's scheduler counted for the server's whole process tree.
@@ -103,6 +105,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 600, value_name = "SECONDS")]
         growth_seconds: u64,
     },
+    /// Three nodes: a replicated REGISTER, how soon it is known everywhere, a node that joins, a node that is killed
+    Cluster(crate::cluster::Options),
     /// All of it in turn, with the bare exchange and Kamailio before and after, and the aims
     Sitting(Sitting),
     /// A server that reads nothing: the floor (started by the other commands)
@@ -115,6 +119,18 @@ pub(crate) enum Command {
     /// Burns a core (started by the other commands)
     #[command(hide = true)]
     Spin,
+    /// Hosts cut off from each other, killed and frozen, as network namespaces (root)
+    #[command(after_help = HOSTS_HELP)]
+    Hosts(Hosts),
+    /// Prints a page of a server (started by `hosts` in a host's namespace)
+    #[command(hide = true)]
+    Page {
+        /// Which
+        url: String,
+    },
+    /// Simulated phones, told what to do over the standard input (started by `hosts` in the phones' namespace)
+    #[command(hide = true)]
+    Phones,
 }
 
 /// A server to measure.
@@ -194,6 +210,61 @@ pub(crate) struct Sitting {
     /// Length of the overload; 0 leaves it out
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) overload_seconds: u64,
+}
+
+const HOSTS_HELP: &str = "\
+Three hosts, each a network namespace with a node of its own (tandem run --node)
+and two cables: to the other nodes, and to the phones. The nodes meet over QUIC
+with certificates of tandem cluster certs. Needs root, iproute2, nftables, and a
+tandem that was built with --features zenoh.
+
+SCENARIOS
+  kill       kill -9 of CCM1's process; started again
+  stop       SIGTERM to it; started again
+  freeze     SIGSTOP to it; SIGCONT
+  partition  CCM1's cable to the other nodes is pulled; phones reach all
+  pair       CCM1 and CCM2 do not hear each other, CCM3 hears both
+  one-way    CCM2 does not hear CCM1; everything else is heard
+  host       both cables of CCM1's host are pulled
+  flap       its cable to the nodes, 1 s out and 1 s in, again and again
+  flap-host  both cables, likewise
+  busy       nothing, while two programs keep two cores busy (only when named)
+
+EXAMPLES
+  cargo build --release -p tandem -p tandem-bench --features tandem/zenoh
+  sudo target/release/tandem-bench hosts
+  sudo target/release/tandem-bench hosts --devices 800 --only partition,flap
+  sudo target/release/tandem-bench hosts --only busy --devices 4000
+
+EXIT CODES
+  0  every scenario passed
+  1  one failed, or could not be run
+  2  wrong command line";
+
+/// `tandem-bench hosts`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Hosts {
+    /// Phones, in the proportions of the sample cluster (a multiple of eight)
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(8..=500_000))]
+    pub(crate) devices: u32,
+    /// Only these scenarios, in the order of the list below
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    pub(crate) only: Vec<String>,
+    /// Only say whether this machine lets it run
+    #[arg(long)]
+    pub(crate) look: bool,
+    /// How long a cut lasts, and a dead process stays dead; phones of a host that is cut off altogether need some 20 s to notice
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=3_600))]
+    pub(crate) cut_seconds: u64,
+    /// How long a process stands still
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=3_600))]
+    pub(crate) freeze_seconds: u64,
+    /// How long a cable flaps
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=3_600))]
+    pub(crate) flap_seconds: u64,
+    /// How long two cores are kept busy
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) busy_seconds: u64,
 }
 
 #[cfg(test)]

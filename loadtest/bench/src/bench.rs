@@ -2,6 +2,7 @@
 //!
 //! Only one server runs at a time. It must never go on after an interrupt: what is there is reported, and that it is not all.
 
+use crate::cluster::ClusterResults;
 use crate::error::Error;
 use crate::generator::{FILL_STRIDE, Generator, Load, Pattern};
 use crate::kernel::{self, Memory};
@@ -60,6 +61,7 @@ pub(crate) struct Results {
     pub(crate) memory: Vec<MemoryRow>,
     pub(crate) growth: Option<Growth>,
     pub(crate) overload: Option<Overload>,
+    pub(crate) cluster: ClusterResults,
     /// It was interrupted, or a part failed: why.
     pub(crate) incomplete: Option<String>,
 }

@@ -41,8 +41,10 @@ pub(crate) enum Pattern {
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    /// Phones that take part, from number 0.
+    /// Phones that take part.
     pub(crate) devices: u32,
+    /// The number of the first of them.
+    pub(crate) first: u32,
     /// Operations.
     pub(crate) count: u64,
     /// Most operations at once.
@@ -66,6 +68,7 @@ impl Load {
     pub(crate) const fn new(pattern: Pattern) -> Self {
         Self {
             devices: 1,
+            first: 0,
             count: 1,
             window: 64,
             rate: None,
@@ -185,6 +188,16 @@ impl Generator {
 
     /// Does it, telling now and then how many operations are done.
     pub(crate) fn run(&mut self, load: &Load, tell: &mut dyn FnMut(u64)) -> Result<Outcome, Error> {
+        self.run_beside(load, tell, &mut |_| Ok(()))
+    }
+
+    /// The same with something else to do in every turn: it must not take long.
+    pub(crate) fn run_beside(
+        &mut self,
+        load: &Load,
+        tell: &mut dyn FnMut(u64),
+        beside: &mut dyn FnMut(Time) -> Result<(), Error>,
+    ) -> Result<Outcome, Error> {
         let cseq = self.next_cseq();
         let window = load.window.clamp(1, 0xffff);
         let slot = Slot { generation: self.generation, ..Slot::default() };
@@ -213,6 +226,7 @@ impl Generator {
             if u128::from(now) > load.limit.as_micros() {
                 break;
             }
+            beside(self.clock.now())?;
             self.start(&mut run, load, step, now);
             self.flush();
             self.answers(&mut run, load.pattern, begun);
@@ -243,7 +257,7 @@ impl Generator {
             let devices = u64::from(load.devices);
             slot.busy = true;
             slot.generation = slot.generation.wrapping_add(1);
-            slot.device = u32::try_from(run.started % devices * step % devices).unwrap_or(0);
+            slot.device = load.first + u32::try_from(run.started % devices * step % devices).unwrap_or(0);
             // Two per round: a challenged request is sent again with the next.
             slot.cseq = run.cseq + u32::try_from(run.started / devices * 2).unwrap_or(0);
             slot.due = load.rate.map_or(now, |rate| run.started * 1_000_000 / rate);

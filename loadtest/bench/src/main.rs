@@ -11,9 +11,11 @@
 mod aims;
 mod args;
 mod bench;
+mod cluster;
 mod echo;
 mod error;
 mod generator;
+mod hosts;
 mod kernel;
 mod overload;
 mod progress;
@@ -60,6 +62,14 @@ fn main() -> ExitCode {
             echo::spin();
             Ok(())
         }
+        Command::Phones => hosts::phones::serve(),
+        Command::Page { url } => server::page(url)
+            .and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(Error::io("cannot print the page"))),
+        Command::Hosts(options) => match hosts::run(&cli.global, options) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         command => return measure(&cli.global, command),
     };
     said(done)
@@ -106,11 +116,15 @@ fn measure(global: &Global, command: &Command) -> ExitCode {
             memory(&mut bench, devices, *growth_seconds);
             devices.first().copied().unwrap_or_default()
         }
+        Command::Cluster(options) => {
+            cluster::measure(&mut bench, options);
+            options.devices
+        }
         Command::Sitting(sitting) => {
             sit(&mut bench, sitting);
             sitting.devices
         }
-        Command::Echo { .. } | Command::Spin => 0,
+        Command::Echo { .. } | Command::Spin | Command::Phones | Command::Page { .. } | Command::Hosts(_) => 0,
     };
     if stopped() {
         bench.results.incomplete = Some("interrupted".to_owned());

@@ -91,24 +91,39 @@ pub(crate) struct Meter {
 impl Meter {
     /// Reads them.
     pub(crate) fn start(server: &Server) -> Result<Self, Error> {
+        Self::start_all(&[server])
+    }
+    /// Of several servers together; rows are those of the first, which is asked.
+    pub(crate) fn start_all(servers: &[&Server]) -> Result<Self, Error> {
         let clock = Clock::system();
-        let rows = server.rows()?;
+        let rows = rows(servers)?;
         let own = kernel::cpu_nanos(std::process::id());
         let machine = kernel::machine();
-        Ok(Self { clock, rows, own, machine, server: kernel::cpu_nanos(server.process()), begun: clock.now() })
+        Ok(Self { clock, rows, own, machine, server: used(servers), begun: clock.now() })
     }
     /// Reads them again and makes the row.
     pub(crate) fn finish(self, server: &Server, what: What, devices: u32, outcome: &Outcome) -> Result<Row, Error> {
+        self.finish_all(server.kind, &[server], what, devices, outcome)
+    }
+    /// The same of all that it was started for.
+    pub(crate) fn finish_all(
+        self,
+        kind: Kind,
+        servers: &[&Server],
+        what: What,
+        devices: u32,
+        outcome: &Outcome,
+    ) -> Result<Row, Error> {
         let wall_s = self.clock.now().since(self.begun).as_secs_f64();
-        let used = kernel::cpu_nanos(server.process()).saturating_sub(self.server) as f64 / 1e9;
+        let used = used(servers).saturating_sub(self.server) as f64 / 1e9;
         let machine = kernel::machine();
         let own = kernel::cpu_nanos(std::process::id()).saturating_sub(self.own) as f64 / 1e9;
-        let rows = server.rows()?.zip(self.rows).map(|(now, then)| now.saturating_sub(then));
+        let rows = rows(servers)?.zip(self.rows).map(|(now, then)| now.saturating_sub(then));
         let other_s = (machine.busy - self.machine.busy - used - own).max(0.0);
         let steal_s = machine.steal - self.machine.steal;
         let at = |q: f64| quantile(&outcome.latency, q);
         Ok(Row {
-            server: server.kind,
+            server: kind,
             what,
             devices,
             operations: outcome.ok,
@@ -129,6 +144,14 @@ impl Meter {
             invalid: worthless(outcome, rows),
         })
     }
+}
+
+fn used(servers: &[&Server]) -> u64 {
+    servers.iter().map(|s| kernel::cpu_nanos(s.process())).sum()
+}
+
+fn rows(servers: &[&Server]) -> Result<Option<u64>, Error> {
+    servers.first().map_or(Ok(None), |s| s.rows())
 }
 
 /// A quantile in microseconds; 0 when nothing was recorded.

@@ -40,6 +40,12 @@ pub(crate) enum Kind {
     Kamailio,
     /// This project.
     Tandem,
+    /// Two of them that tell each other of registrations (`dmq_usrloc`).
+    #[serde(rename = "kamailio+dmq")]
+    KamailioPair,
+    /// Three nodes of this project, a process each.
+    #[serde(rename = "tandem cluster")]
+    TandemCluster,
 }
 impl Kind {
     pub(crate) const fn name(self) -> &'static str {
@@ -47,6 +53,8 @@ impl Kind {
             Self::Bare => "bare exchange",
             Self::Kamailio => "Kamailio",
             Self::Tandem => "Tandem",
+            Self::KamailioPair => "Kamailio + DMQ, two nodes",
+            Self::TandemCluster => "Tandem, three nodes",
         }
     }
 }
@@ -98,19 +106,36 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it answers.
     pub(crate) fn start(kind: Kind, setup: &Setup, place: &Place) -> Result<Self, Error> {
-        let address = DatagramSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr();
+        let address = free_address()?;
         RealDisk.create_dir(&place.work)?;
         let state = place.work.join(format!("state-{}", address.port()));
-        let (program, arguments) = match kind {
+        let program = match kind {
             Kind::Bare => bare(address)?,
-            Kind::Kamailio => kamailio(address, setup, place)?,
-            Kind::Tandem => tandem(address, setup, place, &state)?,
+            Kind::Kamailio | Kind::KamailioPair => kamailio(address, setup, place)?,
+            Kind::Tandem | Kind::TandemCluster => tandem(address, setup, place, &state)?,
         };
-        let log = place.work.join(format!("{}.log", kind.name().replace(' ', "-").to_lowercase()));
+        let log = format!("{}.log", kind.name().replace(' ', "-").to_lowercase());
+        let mut server = Self::launch(kind, address, program, &log, setup.connections, place)?;
+        server.wait()?;
+        if kind == Kind::Tandem {
+            server.find_control(&state)?;
+        }
+        Ok(server)
+    }
+    /// Starts a program on the servers' core, with room for so many connections; whether it answers is not waited for.
+    pub(crate) fn launch(
+        kind: Kind,
+        address: SocketAddr,
+        (program, arguments): Program,
+        log: &str,
+        connections: u32,
+        place: &Place,
+    ) -> Result<Self, Error> {
+        let log = place.work.join(log);
         let output = std::fs::File::create(&log).map_err(Error::io(format!("cannot write {}", log.display())))?;
         let errors = output.try_clone().map_err(Error::io("cannot share a log"))?;
         let nice = place.nice.to_string();
-        let wanted = FILES + u64::from(setup.connections);
+        let wanted = FILES + u64::from(connections);
         let files = format!("--nofile={wanted}:{wanted}");
         let mut command = Command::new("nice");
         command.args(["-n", &nice, "taskset", "-c", &place.core]);
@@ -119,12 +144,16 @@ impl Server {
         }
         command.arg(&program).args(&arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = command.spawn().map_err(Error::io("cannot run nice and taskset (package util-linux)"))?;
-        let mut server = Self { kind, address, child, log, control: None };
-        server.wait()?;
-        if kind == Kind::Tandem {
-            server.control = Some(control_address(&state)?);
-        }
-        Ok(server)
+        Ok(Self { kind, address, child, log, control: None })
+    }
+    /// Reads where it is controlled, from its state folder.
+    pub(crate) fn find_control(&mut self, state: &Path) -> Result<(), Error> {
+        self.control = Some(control_address(state)?);
+        Ok(())
+    }
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) -> Result<(), Error> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(Error::io("cannot kill a server"))
     }
     /// Its process id: `nice`, `taskset` and `prlimit` become the program that they start.
     pub(crate) fn process(&self) -> u32 {
@@ -135,7 +164,8 @@ impl Server {
         Error::Server { server: self.kind.name().to_owned(), what: what.into(), log: self.log.clone() }
     }
 
-    fn wait(&mut self) -> Result<(), Error> {
+    /// Waits until it answers.
+    pub(crate) fn wait(&mut self) -> Result<(), Error> {
         let mut generator = Generator::new(self.address, self.kind == Kind::Bare)?;
         let mut waited = Duration::ZERO;
         while waited < START_MAX {
@@ -157,12 +187,14 @@ impl Server {
 
     /// Rows that the nodes have written for their peers so far; `None` for servers that do not tell.
     pub(crate) fn rows(&self) -> Result<Option<u64>, Error> {
+        self.figure(REPLICATION_ROWS.name, &[])
+    }
+    /// The sum of a metric's series whose labels contain all of these texts; `None` for servers that do not tell.
+    pub(crate) fn figure(&self, metric: &str, labels: &[&str]) -> Result<Option<u64>, Error> {
         let Some(control) = &self.control else { return Ok(None) };
-        let text = ureq::get(format!("http://{control}/metrics"))
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_to_string())
-            .map_err(|e| self.trouble(format!("its metrics cannot be read: {e}")))?;
-        let ours = text.lines().filter(|l| l.starts_with(REPLICATION_ROWS.name));
+        let text = page(&format!("http://{control}/metrics"))?;
+        let ours = text.lines().filter(|l| l.split(['{', ' ']).next() == Some(metric));
+        let ours = ours.filter(|l| labels.iter().all(|label| l.contains(label)));
         let values = ours.filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok());
         Ok(Some(values.sum()))
     }
@@ -172,7 +204,7 @@ impl Drop for Server {
     /// Kamailio's parent ends its children when it is asked to; the others need no farewell.
     fn drop(&mut self) {
         let below = kernel::tree(self.process());
-        if self.kind == Kind::Kamailio && matches!(self.child.try_wait(), Ok(None)) {
+        if matches!(self.kind, Kind::Kamailio | Kind::KamailioPair) && matches!(self.child.try_wait(), Ok(None)) {
             let _ = Command::new("sh")
                 .args(["-c", &format!("kill -TERM {}", self.process())])
                 .stderr(Stdio::null())
@@ -193,7 +225,19 @@ impl Drop for Server {
     }
 }
 
-type Program = (PathBuf, Vec<OsString>);
+/// A page of a server.
+pub(crate) fn page(url: &str) -> Result<String, Error> {
+    let answer = ureq::get(url).call().and_then(|mut answer| answer.body_mut().read_to_string());
+    answer.map_err(|e| Error::Worthless(format!("{url} cannot be read: {e}")))
+}
+
+/// A program and its arguments.
+pub(crate) type Program = (PathBuf, Vec<OsString>);
+
+/// An address of loopback that nobody has just now.
+pub(crate) fn free_address() -> Result<SocketAddr, Error> {
+    Ok(DatagramSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr())
+}
 
 fn me() -> Result<PathBuf, Error> {
     std::env::current_exe().map_err(Error::io("cannot find this very program"))
@@ -228,12 +272,12 @@ pub(crate) fn kamailio_version(place: &Place) -> Option<String> {
     Some(text.lines().next()?.split_whitespace().nth(2)?.to_owned())
 }
 
-fn kamailio(address: SocketAddr, setup: &Setup, place: &Place) -> Result<Program, Error> {
+pub(crate) fn kamailio(address: SocketAddr, setup: &Setup, place: &Place) -> Result<Program, Error> {
     if kamailio_version(place).is_none() {
         let remedy = "install it (Debian: kamailio) or give --kamailio PATH";
         return Err(Error::Missing { program: place.kamailio.display().to_string(), remedy });
     }
-    let (config, run) = (place.work.join("kamailio.cfg"), place.work.join("kamailio-run"));
+    let (config, run) = (place.work.join("kamailio.cfg"), place.work.join(format!("kamailio-run-{}", address.port())));
     RealDisk.write(&config, KAMAILIO_CONFIG.as_bytes(), Access::Private)?;
     RealDisk.create_dir(&run)?;
     let listen = format!("udp:{address}");
@@ -250,11 +294,17 @@ fn kamailio(address: SocketAddr, setup: &Setup, place: &Place) -> Result<Program
     Ok((place.kamailio.clone(), arguments))
 }
 
-fn tandem(address: SocketAddr, setup: &Setup, place: &Place, state: &Path) -> Result<Program, Error> {
-    if !place.tandem.exists() {
-        let remedy = "build it (cargo build --release) or give --tandem PATH";
-        return Err(Error::Missing { program: place.tandem.display().to_string(), remedy });
+/// Says what to do when the program `tandem` is not there.
+pub(crate) fn need_tandem(place: &Place) -> Result<(), Error> {
+    let remedy = "build it (cargo build --release) or give --tandem PATH";
+    if place.tandem.exists() {
+        return Ok(());
     }
+    Err(Error::Missing { program: place.tandem.display().to_string(), remedy })
+}
+
+fn tandem(address: SocketAddr, setup: &Setup, place: &Place, state: &Path) -> Result<Program, Error> {
+    need_tandem(place)?;
     let config = place.work.join("tandem.toml");
     RealDisk.write(&config, configuration(address.port(), setup).as_bytes(), Access::Private)?;
     let mut arguments: Vec<OsString> = vec!["--state".into(), state.into()];

@@ -61,13 +61,13 @@ pub(crate) fn render(form: Form, head: &Head, results: &Results) -> String {
     text
 }
 
-fn styled(mut table: Table, form: Form) -> Table {
+pub(crate) fn styled(mut table: Table, form: Form) -> Table {
     table.load_preset(if form == Form::Markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
     table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
-fn table(head: &[&str]) -> Table {
+pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.set_header(head);
     table
@@ -165,6 +165,7 @@ fn cells(row: &Row) -> Vec<String> {
 /// What is no CPU per operation.
 fn others(results: &Results) -> Table {
     let mut table = table(&["", "figure"]);
+    crate::cluster::report::rows(results, &mut table);
     for row in &results.memory {
         let name = format!("{}: bytes per registered device, {} devices", row.server.name(), row.devices);
         let figure =
@@ -224,5 +225,7 @@ fn has_any(results: &Results) -> bool {
     let servers = [Kind::Bare, Kind::Kamailio, Kind::Tandem];
     let whats = [What::Exchange, What::Fill, What::Refresh, What::Challenged, What::Paced, What::Tcp];
     let rows = servers.iter().any(|s| whats.iter().any(|w| !counting(results, *s, *w, None).is_empty()));
-    rows || !results.memory.is_empty() || results.growth.is_some() || results.overload.is_some()
+    let cluster = &results.cluster;
+    let cluster = cluster.visible.is_some() || !cluster.joins.is_empty() || cluster.death.is_some();
+    rows || cluster || !results.memory.is_empty() || results.growth.is_some() || results.overload.is_some()
 }

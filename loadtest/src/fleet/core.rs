@@ -22,6 +22,7 @@ use super::scout::Scouts;
 use super::stats::{Before, Ledger};
 use super::timers::Timers;
 use crate::phone::{Demux, demux};
+use crate::plan::may_talk_to;
 use crate::{Change, Error, FleetConfig, Phone, PhoneInput, PhoneOutput, Profile, Status, Transport};
 
 /// Messages that wait for one stream's writer; one more is dropped and counted.
@@ -324,8 +325,8 @@ impl Core {
             match output {
                 PhoneOutput::Send { to, bytes, .. } => {
                     let sent = match self.sockets.get(slot(number)) {
-                        // Loopback only, whatever list a 302 gave.
-                        _ if !to.ip().is_loopback() => false,
+                        // Whatever list a 302 gave.
+                        _ if !may_talk_to(to.ip()) => false,
                         Some(Some(socket)) => {
                             self.scouts.sent(now, to);
                             socket.try_send_to(&bytes, to).is_ok()

@@ -35,7 +35,9 @@ impl<'a> Plug<'a> {
     /// The socket of the next phone.
     pub(super) fn socket(&mut self, number: u32) -> Result<Socket, Error> {
         let per_socket = match self.group.source {
-            Source::Shared { per_socket } | Source::Spread { per_socket, .. } => per_socket.max(1),
+            Source::Shared { per_socket } | Source::Spread { per_socket, .. } | Source::At { per_socket, .. } => {
+                per_socket.max(1)
+            }
             Source::OnePerPhone => 1,
         };
         if let Some(socket) = self.last.as_ref().filter(|_| self.used < per_socket) {

@@ -69,7 +69,12 @@ fn is_refused(result: std::io::Result<usize>) -> bool {
 }
 
 fn connected(to: SocketAddr) -> Option<UdpSocket> {
-    let own: IpAddr = if to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let own: IpAddr = match to {
+        SocketAddr::V4(to) if to.ip().is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        // The system knows the way.
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
     let socket = bind(SocketAddr::new(own, 0)).ok()?.into_std().ok()?;
     socket.connect(to).ok()?;
     UdpSocket::from_std(socket).ok()

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::core::STREAM_QUEUE;
 use crate::PhoneInput;
-use crate::plan::STREAMS_PER_PHONE;
+use crate::plan::{STREAMS_PER_PHONE, may_talk_to};
 
 /// A stream that is not there by then counts as refused.
 const CONNECT_WAIT: Duration = Duration::from_secs(4);
@@ -31,7 +31,7 @@ pub(super) fn open(core: &Shared, wanted: Vec<(u32, SocketAddr)>, clock: Clock) 
         let source = {
             let mut core = core.borrow_mut();
             let held = core.streams.range((phone, lowest())..).take_while(|((p, _), _)| *p == phone).count();
-            let source = core.source(phone).filter(|_| held < STREAMS_PER_PHONE && to.ip().is_loopback());
+            let source = core.source(phone).filter(|_| held < STREAMS_PER_PHONE && may_talk_to(to.ip()));
             match source {
                 // A new stream to the same CallManager replaces the old one, whose task ends with its queue.
                 Some(_) => drop(core.streams.insert((phone, to), writer)),

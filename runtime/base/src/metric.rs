@@ -69,11 +69,14 @@ metrics! {
     QUEUE_DELAY, "actor_queue_delay_seconds", Histogram(BUCKETS_FAST), ["node", "actor"], "How long a message waited before its actor took it";
     LINK_STATE, "link_state", Gauge, ["node", "peer", "state"], "1 for the state this node sees its peer in: up, suspect, down";
     LINK_FRAMES, "link_frames_total", Counter, ["node", "direction"], "Frames sent to and received from peers";
+    LINK_BYTES, "link_bytes_total", Counter, ["node", "direction"], "Bytes of the frames sent to and received from peers";
     LINK_DROPPED, "link_dropped_total", Counter, ["node"], "Frames a full link did not take";
     LINK_CLOSED, "link_closed_total", Counter, ["node", "reason"], "Connections to peers in other processes that ended or did not come about, by reason";
     LINK_CERTIFICATE, "link_certificate_expiry_seconds", Gauge, ["node", "certificate"], "Seconds until a certificate of the link between hosts expires, the node's own and the authority's; negative when it has";
     CLUSTER_MEMBERS, "cluster_members", Gauge, ["node", "state"], "Members of the cluster in the view of this node, itself included: up, suspect, down";
     REPLICATION_ROWS, "replication_rows_total", Counter, ["node"], "Rows this node wrote for its peers";
+    REPLICATION_COPIES, "replication_copy_rows", Gauge, ["node", "peer"], "Rows of a peer that this node holds copies of, those of a dead peer too";
+    REPLICATION_LAG, "replication_lag_rows", Gauge, ["node", "peer"], "Changes a living peer has told of that are not applied here yet";
     REPLICATION_RESYNCS, "replication_resyncs_total", Counter, ["node", "reason"], "Times this node fetched a peer's rows anew: gap, digest, join";
     REPLICATION_DIVERGENT, "replication_divergent_peers", Gauge, ["node"], "Peers whose copy here is not proven complete by a digest";
     TABLE_SAVES, "table_saves_total", Counter, ["node", "result"], "Times the node's run-time tables were written to disk, by result: ok, failed";

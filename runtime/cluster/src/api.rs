@@ -454,6 +454,8 @@ pub struct OwnerView {
     pub complete: bool,
     /// Digest of the copy.
     pub digest: Digest,
+    /// Rows of the copy.
+    pub rows: u64,
     /// The last change applied.
     pub applied: u64,
     /// Its clock minus ours, in microseconds, if it was ever heard.

@@ -10,6 +10,11 @@ pub trait Row: Clone {
     fn key(&self) -> u128;
     /// A 64-bit hash of **everything** that [`Row::encode`] writes, equal on all nodes. The digest is the wrapping sum of these.
     fn hash(&self) -> u64;
+    /// The same, with a buffer that it may encode into; what is in it afterwards means nothing.
+    fn hash_with(&self, scratch: &mut Vec<u8>) -> u64 {
+        let _ = scratch;
+        self.hash()
+    }
     /// Appends the row's bytes. The engine frames them with a length.
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads what [`Row::encode`] wrote, from the front of `input`. Bytes left over come from a newer version and are skipped;

@@ -116,16 +116,11 @@ impl<R: Row> Copy<R> {
             return batch;
         }
         let mut reader = Reader::new(rows.ops);
-        for seq in rows.first..=last {
-            let Ok(op) = read_op::<R>(&mut reader) else {
-                batch.errors += 1;
-                if seq > self.applied && std::mem::replace(&mut self.unreadable, seq) != seq {
-                    // Cut short on its way, it seems: its owner has it whole.
-                    batch.gap = true;
-                    return batch;
-                }
-                break;
-            };
+        let all: Vec<_> = (rows.first..=last).map_while(|seq| Some((seq, read_op::<R>(&mut reader).ok()?))).collect();
+        let cut = ((all.len() as u64) < rows.count).then(|| rows.first.saturating_add(all.len() as u64));
+        self.rows.read_ahead(all.iter().filter_map(|(_, op)| op.as_ref().ok()?.as_ref().map(Op::key)));
+        batch.changes.reserve(all.len());
+        for (seq, op) in all {
             if seq <= self.applied {
                 continue;
             }
@@ -141,6 +136,14 @@ impl<R: Row> Copy<R> {
             }
             self.applied = seq;
             batch.ops += 1;
+        }
+        if let Some(seq) = cut {
+            batch.errors += 1;
+            if seq > self.applied && std::mem::replace(&mut self.unreadable, seq) != seq {
+                // Cut short on its way, it seems: its owner has it whole.
+                batch.gap = true;
+                return batch;
+            }
         }
         // A frame that can never be read to its end counts as applied: the digest will tell.
         self.applied = self.applied.max(last);

@@ -70,6 +70,7 @@ impl<R: Row> Cluster<R> {
             orphaned_since: copy.orphaned,
             complete: copy.complete,
             digest: copy.rows.digest(),
+            rows: copy.rows.len(),
             applied: copy.applied,
             clock_ahead_micros: copy.clock_ahead(),
         });

@@ -42,7 +42,7 @@ impl NonceKey {
         Self(SipHasher24::new_with_key(&key))
     }
 
-    /// Makes a nonce of this time and id; see [`Issuer::next`]. About 30 ns.
+    /// Makes a nonce of this time and id; see [`Issuer::next_id`]. About 30 ns.
     pub fn issue(&self, unix_secs: u32, id: u32) -> [u8; NONCE_LEN] {
         let mut nonce = [0; NONCE_LEN];
         let (head, tail) = nonce.split_at_mut(STAMP_LEN);
@@ -155,7 +155,7 @@ impl Issuer {
         if self.secs < self.last.0 { self.last.0 } else { self.secs }
     }
     /// Time and id of the next nonce.
-    pub fn next(&mut self) -> (u32, u32) {
+    pub fn next_id(&mut self) -> (u32, u32) {
         let (time, number) = self.last;
         self.last = if self.secs > time {
             (self.secs, 0)
@@ -407,19 +407,19 @@ mod tests {
         let unix = u64::from(NOW) * 1_000;
         let at = |secs: u64| Time::from_secs(secs);
         let mut issuer = Issuer::new(3, 0x1_02, at(50), unix);
-        assert_eq!(issuer.next(), (NOW, 0x83), "node 3, life 2 of 64");
-        assert_eq!(issuer.next(), (NOW, 1 << MARK_BITS | 0x83));
-        let mut before = issuer.next();
+        assert_eq!(issuer.next_id(), (NOW, 0x83), "node 3, life 2 of 64");
+        assert_eq!(issuer.next_id(), (NOW, 1 << MARK_BITS | 0x83));
+        let mut before = issuer.next_id();
         // Set back by an hour, forward by ten minutes, back again.
         for (now, wall) in [(51, unix - 3_600_000), (52, unix + 600_000), (53, unix), (54, unix)] {
             issuer.advance(at(now), wall);
-            let next = issuer.next();
+            let next = issuer.next_id();
             assert!(next > before, "{next:?} after {before:?}");
             before = next;
         }
         assert_eq!(issuer.secs(), NOW + 602, "the furthest it was ever shown, and what has passed since");
         for _ in 0..3 << 20 {
-            let next = issuer.next();
+            let next = issuer.next_id();
             assert!(next > before && same_issuer(next.1, 0x83));
             before = next;
         }
@@ -431,7 +431,7 @@ mod tests {
     fn an_issuer_knows_its_own_nonces_and_no_others() {
         let unix = u64::from(NOW) * 1_000;
         let mut issuer = Issuer::new(3, 1, Time::ZERO, unix);
-        let (time, id) = issuer.next();
+        let (time, id) = issuer.next_id();
         assert!(issuer.made(time, id));
         assert!(!issuer.made(time - 1, id), "before it began");
         assert!(!issuer.made(time + 1, id), "after the last one that it made");
@@ -440,7 +440,7 @@ mod tests {
         issuer.forget_up_to(time);
         assert!(!issuer.made(time, id), "what was used of it is not known any more");
         issuer.advance(Time::from_secs(1), unix + 1_000);
-        let (time, id) = issuer.next();
+        let (time, id) = issuer.next_id();
         assert!(issuer.made(time, id));
     }
 

@@ -2,12 +2,15 @@
 
 use super::CallManager;
 use crate::counts::Counts;
+use crate::edge::sip::locate::Located;
 use crate::locator::DeviceIndex;
 use actix::{Context, Handler, Message};
+use std::sync::Arc;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::{Digest, NodeState, OwnerView};
 use tandem_model::row::RegistrationRow;
 use tandem_model::view::ClusterView;
+use tandem_rules::routing::{Known, route};
 
 /// What a node sees, in numbers.
 #[derive(Clone, Debug)]
@@ -68,7 +71,36 @@ impl Handler<Copies> for CallManager {
     }
 }
 
+/// Asks where these devices are to be reached, as far as other nodes serve (or served) them; the device host hears [`Located`].
+pub struct Where {
+    /// Told with the answer.
+    pub ticket: u64,
+    /// Which devices; as many as the device host allows.
+    pub devices: Vec<DeviceIndex>,
+}
+impl Message for Where {
+    type Result = ();
+}
+impl Handler<Where> for CallManager {
+    type Result = ();
+    fn handle(&mut self, m: Where, _: &mut Context<Self>) {
+        let now = self.clock.now();
+        let contacts = m.devices.iter().filter_map(|d| self.contact_of(now, *d)).collect();
+        self.tell_host(Located { ticket: m.ticket, contacts });
+    }
+}
+
 impl CallManager {
+    /// The contact of the newest registration that another node's rows tell of.
+    fn contact_of(&self, now: Time, device: DeviceIndex) -> Option<Arc<str>> {
+        let found = self.cluster.get(self.directory.key(device).0);
+        let copies: Vec<_> = found.filter_map(|f| Some((f.owner, f.row.registration()?))).collect();
+        let known = copies.iter().map(|(owner, row)| Known {
+            stamp: row.stamp,
+            expires: self.cluster.owner_time_to_local(owner, row.expires),
+        });
+        copies.get(route(now, known)?).map(|(_, row)| Arc::clone(&row.contact))
+    }
     fn copy_of(&self, device: DeviceIndex) -> Option<Copy> {
         let key = self.directory.key(device).0;
         let found = self.cluster.get(key).filter_map(|f| Some((f.row.registration()?, f.orphaned, f.owner)));

@@ -210,9 +210,11 @@ mod making {
                 "authority": {"certificate": ca_path(folder), "key": ca_key_path(folder), "new": new_ca, "days": ca_days}}));
         }
         let which = if new_ca { "a new authority" } else { "the authority that was there" };
-        out.line(&format!("{}: certificates of {which}, which is good for {ca_days} days\n", folder.display()))?;
+        out.line(&format!("{}: certificates of {which}, which is good for {ca_days} days", folder.display()))?;
+        out.line("")?;
         out.table(&table)?;
-        out.line("\ncopy ca.pem and the two files of a node into the certificates folder of its host;")?;
+        out.line("")?;
+        out.line("copy ca.pem and the two files of a node into the certificates folder of its host;")?;
         out.line("ca.key makes new certificates: keep it away from the nodes")
     }
 }

@@ -65,7 +65,6 @@ impl Rows {
             nonce: device.last_nonce(),
             reason: device.reason,
             extensions: self.extensions_of(device.key),
-            ..RegistrationRow::default()
         }
     }
     fn extensions_of(&self, device: DeviceKey) -> Box<[u8]> {

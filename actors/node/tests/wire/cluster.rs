@@ -144,7 +144,7 @@ impl Cluster {
     }
 
     /// Waits for a condition.
-    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
             assert!(begun.elapsed() < PATIENCE, "not in time: {what}; served are {:?}", self.served());

@@ -183,6 +183,8 @@ pub(crate) struct Phone {
     pub(crate) call_id: String,
     pub(crate) cseq: u32,
     pub(crate) contact: String,
+    /// Whom its requests other than REGISTER are for; itself unless set.
+    pub(crate) target: Option<String>,
     /// The last request, for retransmissions and replays.
     pub(crate) last: Vec<u8>,
 }
@@ -199,6 +201,7 @@ impl Phone {
             call_id: format!("call-{}", unique()),
             cseq: 0,
             contact,
+            target: None,
             last: Vec::new(),
         }
     }
@@ -220,7 +223,8 @@ impl Phone {
     /// The next request; `more` are header lines with their ends.
     pub(crate) fn build(&mut self, method: &str, more: &str) -> Vec<u8> {
         self.cseq += 1;
-        let uri = if method == "REGISTER" { format!("sip:{REALM}") } else { format!("sip:{}@{REALM}", self.user) };
+        let target = self.target.as_ref().unwrap_or(&self.user);
+        let uri = if method == "REGISTER" { format!("sip:{REALM}") } else { format!("sip:{target}@{REALM}") };
         let authorization = self.authorization(method, &uri);
         let (n, user, call, cseq) = (unique(), &self.user, &self.call_id, self.cseq);
         let text = format!(
@@ -279,6 +283,13 @@ impl Phone {
         let all = challenge.all("WWW-Authenticate");
         let ours = all.iter().find(|c| c.contains(&wanted)).unwrap_or_else(|| panic!("{wanted} in {all:?}"));
         self.nonce = Some(Nonce { value: quoted(ours, "nonce").to_owned(), count: 0 });
+    }
+    /// A request for somebody.
+    pub(crate) fn towards(&mut self, method: &str, target: &str) -> Answer {
+        self.target = Some(target.to_owned());
+        let answer = self.ask(method, "");
+        self.target = None;
+        answer
     }
     /// Header lines that bind the phone's contact.
     pub(crate) fn binding(&self, seconds: u32) -> String {

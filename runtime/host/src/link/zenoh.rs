@@ -10,6 +10,7 @@ mod serve;
 mod session;
 #[cfg(test)]
 pub(in crate::link) mod tests;
+mod way;
 mod word;
 
 use super::{AttachError, Ending, FRAME_BYTES_MAX, lock};

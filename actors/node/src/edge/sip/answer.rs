@@ -110,7 +110,7 @@ impl DeviceHost {
     }
 
     /// An answer that is remembered until Timer J, because what it answers was done and must not be done again.
-    fn remembered(
+    pub(super) fn remembered(
         &mut self,
         now: Time,
         request: &Request<'_, '_>,
@@ -163,7 +163,7 @@ impl DeviceHost {
     }
     /// 401 with a fresh nonce; nothing is remembered of it.
     pub(super) fn challenge(&mut self, request: &Request<'_, '_>, stale: bool, out: &mut Outbox) {
-        let (time, id) = self.edge.issuer.next();
+        let (time, id) = self.edge.issuer.next_id();
         let nonce = self.edge.nonces.issue(time, id);
         emit(out, request.peer, |w| {
             response_to(w, request.message, request.facts, Status::UNAUTHORIZED, &request.tag, request.peer.addr);

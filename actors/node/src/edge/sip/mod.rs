@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod gate;
+pub(crate) mod locate;
 mod outgoing;
 mod read;
 mod token;
@@ -39,7 +40,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Option tags that a Require may name.
 pub(crate) const SUPPORTED: &[&str] = &["path", "outbound"];
 /// Methods that are answered here.
-pub(crate) const ALLOW: &[u8] = b"REGISTER, OPTIONS, REFER";
+pub(crate) const ALLOW: &[u8] = b"REGISTER, OPTIONS, INVITE, ACK, REFER";
 /// Longest answer written to the scratch buffer.
 const SCRATCH: usize = 16 * 1024;
 /// The same on every node: the Call-ID's hash travels in rows.
@@ -76,6 +77,8 @@ pub struct Edge {
     /// Requests of this node on their way (calls home); the token is the device.
     sent: ClientTransactions<(u32, Peer)>,
     used: used::Used,
+    /// Requests for devices of other nodes.
+    locating: locate::Locating,
     last_request: LastRequest,
     challenges: Challenges,
     /// The Request-URI of the last request for this server itself: nearly all phones write the same.
@@ -110,6 +113,7 @@ impl Edge {
             seen: ServerTransactions::default(),
             sent: ClientTransactions::default(),
             used: used::Used::default(),
+            locating: locate::Locating::default(),
             last_request: LastRequest::default(),
             challenges: Challenges::new(Asker::Server, &algorithms, realm),
             own_uri: Vec::new(),
@@ -408,7 +412,7 @@ impl DeviceHost {
         };
         match method {
             Method::Register => self.serve_register(now, request, device, nonce, out),
-            Method::Options => self.answer_options(request, out),
+            Method::Options | Method::Invite => self.serve_target(now, request, out),
             Method::Refer if read::asks_for_token(message) => self.serve_token(now, request, device, out),
             Method::Cancel | Method::Bye => self.plain(request, Status::CALL_DOES_NOT_EXIST, out),
             _ => self.not_allowed(request, out),

@@ -61,6 +61,7 @@ impl Edge {
     /// Transaction timers of both sides.
     pub(crate) fn tick(&mut self, now: Time) {
         self.seen.tick(now);
+        self.locating.tick(now);
         self.sent.tick(now);
         self.drain_sent();
     }

@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn no_more_than_two_generations_are_kept_and_what_was_forgotten_is_no_good() {
         let (mut used, mut issuer) = (Used::default(), issuer());
-        let (time, id) = issuer.next();
+        let (time, id) = issuer.next_id();
         for device in 0..100_000 {
             used.keep(DeviceIndex(device), NcWindow::default(), &mut issuer, 300);
             assert!(used.young.len() <= GENERATION_MAX && used.old.len() <= GENERATION_MAX);

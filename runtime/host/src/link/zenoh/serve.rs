@@ -4,6 +4,7 @@
 //! last resort against a peer that only this node misses: at most once a minute, because every healthy connection starts over too.
 
 use super::session::{Broken, Opened};
+use super::way::Way;
 use super::{Notice, Shared, lock};
 use crate::certificates::{Credentials, Files};
 use crate::link::AttachError;
@@ -17,7 +18,7 @@ use tandem_cluster::link::Lane;
 
 /// Between two hellos while a configured peer is missing; otherwise a fifth of `dead_after`.
 const HELLO_SEARCHING: Duration = Duration::from_millis(50);
-/// A peer that only this node misses for so long is worth a new session.
+/// A peer that only this node misses for so long, although the network between them is open, is worth a new session.
 const MISSED: Duration = Duration::from_secs(10);
 /// Between two sessions that were opened for that; doubles while it does not help.
 const REOPEN_MIN: Duration = Duration::from_secs(60);
@@ -100,6 +101,8 @@ struct Server {
     /// Hellos follow closely until then: a session has just been opened.
     search_until: Time,
     last_resort: LastResort,
+    /// Asks for the way to peers that only this node misses, while there are any.
+    way: Option<Way>,
     /// What was said last of certificates, so that nothing is said twice.
     said: Option<Notice>,
 }
@@ -115,6 +118,7 @@ impl Server {
             next_look: Time::ZERO,
             search_until: Time::ZERO,
             last_resort: LastResort::default(),
+            way: None,
             said: None,
         }
     }
@@ -175,12 +179,30 @@ impl Server {
             let peers = lock(&self.shared.peers);
             peers.missed().into_iter().filter(|node| peers.is_one_sided(now, node)).collect()
         };
-        if let Some(node) = self.last_resort.is_due(now, &one_sided) {
+        let stuck = self.in_reach(now, &one_sided);
+        if let Some(node) = self.last_resort.is_due(now, &stuck) {
             self.reopen();
             let text =
                 format!("{} opened its link anew: {node} was in reach of others, not of it", self.shared.me.node);
+            // Each time is worth a word, also when it is the same one.
+            self.said = None;
             self.notice("link_reopened", text);
         }
+    }
+
+    /// Those of the peers to whom the network is open: a new session for the sake of the others would only cost the healthy ones.
+    fn in_reach(&mut self, now: Time, peers: &[NodeName]) -> Vec<NodeName> {
+        if peers.is_empty() {
+            self.way = None;
+            return Vec::new();
+        }
+        let members = &self.shared.options.members;
+        let peers: Vec<_> = peers.iter().filter_map(|p| Some((p.clone(), (*members.get(p)?)?))).collect();
+        if self.way.is_none() {
+            // Without a socket nobody is known to be in reach.
+            self.way = Way::open(self.address.ip()).ok();
+        }
+        self.way.as_mut().map(|way| way.look(now, &peers)).unwrap_or_default()
     }
 
     /// Expiry is shown and warned of; files that were replaced by good ones are used from now on.

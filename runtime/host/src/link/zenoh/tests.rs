@@ -295,3 +295,18 @@ fn a_burst_is_never_waited_for_and_what_arrives_is_in_order() {
     }
     assert!(last > Some(0));
 }
+
+/// A peer's engine answers for the way to it; a socket that says nothing, and a port where nobody listens, do not.
+#[test]
+fn the_way_to_a_peer_is_open_when_its_engine_answers() {
+    let cluster = Cluster::new("way", &["WAY1", "WAY2", "WAY3"]);
+    let _there = Node::start(&cluster.net(), "WAY1", 1).unwrap();
+    let _silent = UdpSocket::bind(cluster.address("WAY2")).unwrap();
+    let peers = ["WAY1", "WAY2", "WAY3"].map(|n| (name(n), cluster.address(n)));
+    let clock = Clock::system();
+    let way = std::cell::RefCell::new(way::Way::open(HERE).unwrap());
+    until("an answer", || way.borrow_mut().look(clock.now(), &peers) == [name("WAY1")]);
+    // An answer does not count for ever, and only for those who are asked for.
+    let later = clock.now() + Duration::from_secs(60);
+    assert_eq!(way.borrow_mut().look(later, &peers[1..]), []);
+}
