@@ -222,7 +222,7 @@ fn serve(mut stream: TcpStream) {
 fn an_address_beyond_this_host_is_refused_before_anything_is_opened() {
     let far: SocketAddr = "192.0.2.7:5060".parse().expect("an address");
     match Fleet::start(FleetConfig::new(vec![group(&[far], settings())], 1)) {
-        Err(Error::NotLoopback { address, .. }) => assert_eq!(address, far.ip()),
+        Err(Error::TooFar { address, .. }) => assert_eq!(address, far.ip()),
         other => panic!("{other:?}"),
     }
 }

@@ -218,7 +218,7 @@ impl Stage {
         while beat < until || plugged {
             plugged = !plugged;
             self.plug(cables, plugged)?;
-            beat = beat + BEAT;
+            beat += BEAT;
             until_then(clock, beat)?;
             beats += 1;
             if beats % BEATS_PER_LISTEN == 0 {
