@@ -7,13 +7,13 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ModelError {
     /// The bytes end before the field does.
-    #[error("a registration row ends inside its field {field}")]
+    #[error("a row ends inside its field {field}")]
     Short {
         /// Which field.
         field: &'static str,
     },
     /// A field has a value that it cannot have.
-    #[error("a registration row has a bad {field}: expected {expected}")]
+    #[error("a row has a bad {field}: expected {expected}")]
     Bad {
         /// Which field.
         field: &'static str,

@@ -4,9 +4,11 @@
 //! again by a node that does not know them. It must never hold a password.
 
 mod reason;
+mod table;
 mod wire;
 
 pub use reason::{RegisterReason, UnregisterReason};
+pub use table::{BODY_MAX, KIND_REGISTRATION, LaterRow, TableRow};
 
 use crate::error::ModelError;
 use serde::{Deserialize, Serialize};

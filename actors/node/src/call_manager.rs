@@ -12,6 +12,7 @@ mod sharing;
 
 pub use queries::Where;
 use saving::Saving;
+pub use saving::{IsSaved, SaveLast};
 pub use sharing::Share;
 
 use crate::counts::Counts;
@@ -21,7 +22,7 @@ use crate::group_supervisor::GroupSupervisor;
 use crate::journal::{Fact, Journal};
 use crate::locator::Locator;
 use crate::observe::ManagerMetrics;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use crate::tables::TableFile;
 use crate::tree::Shared;
 use actix::{Actor, Context, Handler, Message, Supervised};
@@ -47,7 +48,7 @@ pub struct Parts {
     /// The way to the peers.
     pub link: Box<dyn Link>,
     /// The cluster machine.
-    pub cluster: Cluster<Registration>,
+    pub cluster: Cluster<Entry>,
     /// Set while the node is in service.
     pub serving: Arc<AtomicBool>,
     /// Where the run-time tables are kept, and how often.
@@ -65,13 +66,15 @@ pub struct CallManager {
     pub(crate) journal: Arc<Journal>,
     pub(crate) clock: Clock,
     pub(crate) link: Box<dyn Link>,
-    pub(crate) cluster: Cluster<Registration>,
+    pub(crate) cluster: Cluster<Entry>,
     pub(crate) state: NodeState,
     pub(crate) view: ClusterView,
     /// When each node was last heard, kept beyond its death: the outage of its devices counts from there.
     pub(crate) last_heard: BTreeMap<u16, Time>,
     /// Rows of earlier lives of this node, and how far their clock was ahead: they wait until every copy is complete.
-    pub(crate) adoptable: Vec<(i64, Vec<Registration>)>,
+    pub(crate) adoptable: Vec<(i64, Vec<Entry>)>,
+    /// Whether this node owns rows of tables that it does not know.
+    pub(crate) owns_later: bool,
     /// What the living nodes serve.
     pub(crate) counts: Counts,
     pub(crate) metrics: ManagerMetrics,
@@ -114,6 +117,7 @@ impl CallManager {
             view,
             last_heard: BTreeMap::new(),
             adoptable: Vec::new(),
+            owns_later: false,
             counts: Counts::default(),
             metrics,
             serving,
@@ -131,7 +135,7 @@ impl CallManager {
         &self.me
     }
     /// One input to the cluster machine, and everything that follows from it.
-    fn feed(&mut self, input: Input<Registration>) {
+    fn feed(&mut self, input: Input<Entry>) {
         let now = self.clock.now();
         tandem_base::Machine::handle(&mut self.cluster, now, input);
         self.drain(now);
@@ -141,7 +145,7 @@ impl CallManager {
             self.carry_out(now, output);
         }
     }
-    fn carry_out(&mut self, now: Time, output: Output<Registration>) {
+    fn carry_out(&mut self, now: Time, output: Output<Entry>) {
         match output {
             Output::Send { to, lane, frame } => {
                 let bytes = frame.len();

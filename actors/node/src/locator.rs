@@ -6,12 +6,11 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the wrapper that the ban on DashMap points to")]
 
-use crate::registration::Registration;
 use dashmap::{DashMap, ReadOnlyView};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tandem_base::{DeviceKey, Incarnation, Stamp};
-use tandem_model::row::device_key_of;
+use tandem_model::row::{RegistrationRow, device_key_of};
 use tandem_sip::nonce::NcWindow;
 
 /// A device of the directory, dense from 0; means the same on every node of a process.
@@ -121,8 +120,7 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     /// From a row of node number `owner`.
-    pub fn of(owner: u16, incarnation: Incarnation, row: &Registration) -> Self {
-        let row = &row.0;
+    pub fn of(owner: u16, incarnation: Incarnation, row: &RegistrationRow) -> Self {
         let nonce = row.nonce.into();
         Self { stamp: row.stamp, call_id: row.call_id, cseq: row.cseq, nonce, owner, incarnation }
     }

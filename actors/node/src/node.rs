@@ -2,14 +2,13 @@
 //!
 //! Production only; the simulator grows the same tree on its own thread.
 
-use crate::call_manager::saving::{IsSaved, SaveLast};
-use crate::call_manager::{Drain, FromLink, Tick};
+use crate::call_manager::{Drain, FromLink, IsSaved, SaveLast, Tick};
 use crate::device_host::{HostTick, Leave, Stream, Wire};
 use crate::directory::Directory;
 use crate::edge::sip::{Addresses, Secrets};
 use crate::error::NodeError;
 use crate::group_supervisor;
-use crate::journal::{Fact, Journal};
+use crate::journal::Journal;
 use crate::tables::{self, TableFile};
 use crate::tree::{self, Handles};
 use std::rc::Rc;
@@ -27,6 +26,7 @@ use tandem_host::link::unix::UnixNet;
 #[cfg(feature = "zenoh")]
 use tandem_host::link::zenoh::ZenohNet;
 use tandem_host::random::Random;
+use tandem_host::saver::Saver;
 use tandem_host::stream::{Connections, StreamLimits};
 use tandem_host::supervise::Pulse;
 use tandem_host::ticker::{Ticker, Waiting};
@@ -120,7 +120,9 @@ impl Node {
             let _ = manager.tell(FromLink(event));
         });
         let link = net.attach(me.clone(), sink)?;
-        let tables = tables.map(|place| Self::tables(place, &me, index, &directory, &journal, clock)).transpose()?;
+        let saver = |disk, path, failed| Saver::thread(&format!("{}-tables", me.node), disk, path, failed);
+        let open = |place| TableFile::of_node(place, &directory, &me.node, (&journal, clock), saver);
+        let tables = tables.map(open).transpose()?;
         let rows_wait = Waiting::default();
         let serving = Arc::new(AtomicBool::new(false));
         let shown = Arc::clone(&serving);
@@ -169,22 +171,6 @@ impl Node {
         started.await.map_err(|_| NodeError::Start(me.node.clone()))??;
         let ticker = Self::ticker(&me, &handles, &rows_wait)?;
         Ok(Self { me, handles, arbiter, serving, _ticker: ticker })
-    }
-
-    fn tables(
-        place: tables::Place,
-        me: &NodeLife,
-        index: u16,
-        directory: &Directory,
-        journal: &Arc<Journal>,
-        clock: Clock,
-    ) -> Result<(TableFile, Duration), NodeError> {
-        let (journal, every) = (Arc::clone(journal), directory.settings.tables_every.0);
-        let trouble = move |text| {
-            let fact = Fact::cluster("tables_not_kept", None, "disk".to_owned(), text);
-            journal.push(clock.unix_millis(), index, fact);
-        };
-        Ok((TableFile::open(place, (&me.node, &directory.cluster), clock, trouble)?, every))
     }
 
     fn ticker(me: &NodeLife, handles: &Handles, rows_wait: &Waiting) -> Result<Ticker, NodeError> {

@@ -166,15 +166,22 @@ impl DeviceHost {
             // Whatever was seen counts as past.
             self.stamp = self.stamp.max(Stamp::next(known.stamp, self.unix_millis));
         }
-        let used = |(time, id, nc)| self.nonces_of(wish.device).accept(time, id, nc) != NcVerdict::Accepted;
+        let used = |nonce| {
+            let (time, id, nc) = nonce;
+            self.nonces_of(wish.device, nonce).accept(time, id, nc) != NcVerdict::Accepted
+        };
         if wish.nonce.is_some_and(used) {
             return Answer::Stale;
         }
         let verdict = self.judge(wish.device, elsewhere);
-        let Verdict::Accept { rank, kind, reason } = verdict else { return self.not_here(verdict) };
+        let Verdict::Accept { rank, kind, reason } = verdict else {
+            self.refused(wish);
+            return self.not_here(verdict);
+        };
         if let Admit::Later(seconds) = self.admission.take(now, self.random.next_u64()) {
             self.metrics.happened(if self.overload.is_on() { Happened::Overloaded } else { Happened::Paced });
             self.metrics.delayed.increment(1);
+            self.refused(wish);
             return Answer::Later(seconds);
         }
         let Some(newcomer) = self.newcomer(now, wish, rank, reason) else { return Answer::Unavailable };
@@ -191,6 +198,13 @@ impl DeviceHost {
             self.locator.set_slot(wish.device, None);
         }
         answer
+    }
+
+    /// A wish that passed the gate is not fulfilled.
+    fn refused(&mut self, wish: &Wish<'_>) {
+        if let Some(nonce) = wish.nonce {
+            self.spend(wish.device, nonce);
+        }
     }
 
     fn judge(&mut self, device: DeviceIndex, elsewhere: Option<Elsewhere>) -> Verdict {
@@ -228,7 +242,7 @@ impl DeviceHost {
             stamp: self.stamp,
             expires_at: Self::seconds(now),
             reason: reason.code(),
-            nonces: self.nonces_of(index),
+            nonces: wish.nonce.map(|nonce| self.nonces_of(index, nonce)).unwrap_or_default(),
             since: self.unix_seconds(),
             ..Device::unregistered(index, rank, group, pool, wish.peer)
         })
@@ -306,10 +320,8 @@ impl DeviceHost {
             }
             return Answer::Bound(slot);
         }
-        let nonces = device.nonces;
         let why = if matches!(wish.what, What::Bind { .. }) { Happened::Drained } else { Happened::Removed };
         self.remove_device(now, slot, why);
-        self.keep_nonces(wish.device, nonces);
         Answer::Unbound
     }
 }

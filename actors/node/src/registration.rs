@@ -1,31 +1,47 @@
-//! The replicated row of this cluster: `tandem_model`'s registration row, as the cluster engine wants to see it.
+//! The replicated row of this cluster: `tandem_model`'s row of any table, as the cluster engine wants to see it.
 //!
 //! Delegation only: neither crate knows the other.
 
 use tandem_cluster::{ClusterError, Row};
-use tandem_model::row::RegistrationRow;
+use tandem_model::row::{RegistrationRow, TableRow};
 
-/// A registration as a row.
+/// A row of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration(pub RegistrationRow);
+pub struct Entry(pub TableRow);
 
-impl Row for Registration {
+impl Entry {
+    /// The registration that it is, if it is one.
+    pub const fn registration(&self) -> Option<&RegistrationRow> {
+        match &self.0 {
+            TableRow::Registration(row) => Some(row),
+            TableRow::Later(_) => None,
+        }
+    }
+}
+
+impl Row for Entry {
     fn key(&self) -> u128 {
-        self.0.key().0
+        self.0.key()
     }
     fn hash(&self) -> u64 {
         self.0.hash()
     }
     fn hash_with(&self, scratch: &mut Vec<u8>) -> u64 {
-        self.0.hash_with(scratch)
+        match &self.0 {
+            TableRow::Registration(row) => row.hash_with(scratch),
+            TableRow::Later(_) => self.0.hash(),
+        }
     }
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
     }
     fn decode(input: &mut &[u8]) -> Result<Self, ClusterError> {
-        RegistrationRow::decode(input).map(Self).map_err(|_| ClusterError::Row("a registration row cannot be read"))
+        TableRow::decode(input).map(Self).map_err(|_| ClusterError::Row("it cannot be read"))
     }
     fn expires(&self) -> Option<u64> {
         self.0.expires()
     }
 }
+
+/// A registration costs no more memory for being one of several kinds.
+const _: () = assert!(size_of::<Entry>() == size_of::<RegistrationRow>(), "a row has grown");

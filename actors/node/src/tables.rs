@@ -5,15 +5,19 @@
 //! ```
 //! What is in it is judged by the cluster machine. It must never be read or written while phones wait.
 
-use crate::registration::Registration;
+use crate::directory::Directory;
+use crate::journal::{Fact, Journal};
+use crate::registration::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tandem_base::NodeName;
 use tandem_cluster::{Saved, read_tables};
 use tandem_host::clock::Clock;
 use tandem_host::disk::Disk;
 use tandem_host::error::HostError;
-use tandem_host::saver::{Saver, Saves};
+use tandem_host::saver::{Failed, Saver, Saves};
+use tandem_model::row::{LastNonce, TableRow};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Longest file that is read, in bytes.
@@ -31,23 +35,40 @@ pub struct Place {
 /// What a CallManager does with it.
 pub struct TableFile {
     /// What an earlier life left.
-    pub found: Vec<Saved<Registration>>,
+    pub found: Vec<Saved<Entry>>,
     saver: Saver,
 }
 
 impl TableFile {
-    /// Reads what is there and gets ready to write. What could not be read is said to `trouble`, as is later what could not be written.
+    /// That of a node, and how often it is to be written. Trouble goes to the journal; `saver` makes what writes.
     ///
     /// # Errors
-    /// [`HostError`] when no thread can be started.
-    pub fn open(
+    /// [`HostError`] of `saver`.
+    pub fn of_node(
         place: Place,
-        (node, cluster): (&NodeName, &str),
+        directory: &Directory,
+        node: &NodeName,
+        (journal, clock): (&Arc<Journal>, Clock),
+        saver: impl FnOnce(Arc<dyn Disk>, PathBuf, Failed) -> Result<Saver, HostError>,
+    ) -> Result<(Self, Duration), HostError> {
+        let (journal, index) = (Arc::clone(journal), directory.node_index(node).unwrap_or_default());
+        let trouble = move |text| {
+            let fact = Fact::cluster("tables_not_kept", None, "disk".to_owned(), text);
+            journal.push(clock.unix_millis(), index, fact);
+        };
+        Ok((Self::open(place, &directory.cluster, clock, trouble, saver)?, directory.settings.tables_every.0))
+    }
+
+    /// Reads what is there and gets ready to write. What could not be read is said to `trouble`, as is later what could not be written.
+    fn open(
+        place: Place,
+        cluster: &str,
         clock: Clock,
         trouble: impl Fn(String) + Send + 'static,
+        saver: impl FnOnce(Arc<dyn Disk>, PathBuf, Failed) -> Result<Saver, HostError>,
     ) -> Result<Self, HostError> {
         let Place { disk, path } = place;
-        let found = match disk.read(&path, FILE_MAX) {
+        let mut found: Vec<Saved<Entry>> = match disk.read(&path, FILE_MAX) {
             Ok(bytes) => match opened(&bytes).map(|b| read_tables(b, cluster, clock.unix_millis().0, clock.now())) {
                 Some(Ok((found, 0))) => found,
                 Some(Ok((found, unread))) => {
@@ -69,8 +90,14 @@ impl TableFile {
                 Vec::new()
             }
         };
+        // Counts that were used after the file was written are not in it: whoever overheard them could use them again (docs/decisions/0007).
+        for Entry(row) in found.iter_mut().flat_map(|set| &mut set.rows) {
+            if let TableRow::Registration(row) = row {
+                row.nonce = LastNonce::default();
+            }
+        }
         let failed = move |why: HostError| trouble(format!("run-time tables are not kept: {why}"));
-        let saver = Saver::thread(&format!("{node}-tables"), disk, path, failed)?;
+        let saver = saver(disk, path, Box::new(failed))?;
         Ok(Self { found, saver })
     }
     /// Writes it, unless the disk is still busy with two earlier ones.

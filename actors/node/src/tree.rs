@@ -16,7 +16,7 @@ use crate::edge::sip::{Addresses, Edge, Secrets};
 use crate::group_supervisor::{self, GroupSupervisor};
 use crate::journal::Journal;
 use crate::locator::Locator;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use crate::tables::TableFile;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use tandem_host::clock::Clock;
 use tandem_host::random::Random;
 use tandem_host::supervise::{Handle, Keep, Mailbox, Renew, Restarts, Tree, mailbox};
 use tandem_host::ticker::Waiting;
+use tandem_sip::nonce::Issuer;
 
 /// Messages that may wait for a CallManager.
 pub const MANAGER_MAILBOX: usize = 16_384;
@@ -149,9 +150,10 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     let keep = Keep::new(mailboxes.manager).renew(Renew::Same).restarts(few_restarts()).on_give_up(give_up(&failed));
     tree.add(keep.start(once(move || CallManager::new(manager))));
 
+    let issuer = Issuer::new(index, shared.me.incarnation.0, clock.now(), clock.unix_millis().0);
     let host = device_host::Parts {
         shared: shared.clone(),
-        edge: Edge::new(&secrets, index, addresses, &shared.directory, &mut random),
+        edge: Edge::new(&secrets, issuer, addresses, &shared.directory, &mut random),
         random: random.fork(),
         wire,
         rows_wait,
@@ -180,7 +182,7 @@ pub fn grow(parts: Parts, handles: &Handles, mailboxes: Mailboxes) -> Result<Tre
     Ok(tree)
 }
 
-fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cluster<Registration>, ClusterError> {
+fn cluster_machine(me: &NodeLife, directory: &Directory, now: Time) -> Result<Cluster<Entry>, ClusterError> {
     let peers = directory.nodes.iter().filter(|n| **n != me.node).cloned().collect();
     let wish = &directory.settings;
     let usual = Settings::new(&directory.cluster, peers);

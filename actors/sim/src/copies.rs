@@ -46,7 +46,8 @@ impl Moment<'_> {
         let held = others.filter_map(|(n, f)| f.as_ref().and_then(|f| Some((n, f, (*f.here.get(device)?)?.0))));
         held.max_by_key(|(_, _, stamp)| *stamp)
     }
-    fn name(&self, device: usize) -> String {
+    /// What a device is called.
+    pub fn name(&self, device: usize) -> String {
         let name = self.directory.name(DeviceIndex(u32::try_from(device).unwrap_or(u32::MAX)));
         name.map_or_else(|| format!("device {device}"), |n| n.to_string())
     }
@@ -120,9 +121,9 @@ fn difference(device: usize, copy: Option<&Copy>, observer: usize, moment: &Mome
             Some(format!("has no copy of {}, which {} holds since {stamp:?}", name(), owner.me))
         }
         (Some((_, owner, stamp)), Some(copy)) => {
-            let same = copy.owner == owner.me && copy.row.0.stamp == stamp && !copy.orphaned;
+            let same = copy.owner == owner.me && copy.row.stamp == stamp && !copy.orphaned;
             (!same).then(|| {
-                let (at, was) = (&copy.owner, copy.row.0.stamp);
+                let (at, was) = (&copy.owner, copy.row.stamp);
                 format!("has {} at {at} since {was:?}, and {} holds it since {stamp:?}", name(), owner.me)
             })
         }
@@ -163,9 +164,9 @@ fn orphans_stay(
     for (device, (was, is)) in before.copies.iter().zip(copies).enumerate() {
         let Some(was) = was.as_ref().filter(|c| c.orphaned && is.is_none()) else { continue };
         let expired = was.expires.is_none_or(|at| at <= clock + Duration::from_secs(1));
-        let taken = mine.holds(device) || moment.history.newest_elsewhere(None, device) > was.row.0.stamp;
+        let taken = mine.holds(device) || moment.history.newest_elsewhere(None, device) > was.row.stamp;
         let owner = moment.directory.node_index(&was.owner.node).map(usize::from);
-        let given = owner.is_some_and(|n| moment.history.has_let_go(n, device, was.row.0.stamp));
+        let given = owner.is_some_and(|n| moment.history.has_let_go(n, device, was.row.stamp));
         let back = mine.overview.view.node(&was.owner.node).is_some_and(|seen| {
             let next = seen.incarnation > was.owner.incarnation;
             // A node keeps the rows of its three youngest lives.
@@ -197,11 +198,19 @@ pub fn complete_at_entry(observer: usize, station: &mut Station, moment: &Moment
         let seen = mine.overview.view.is_life_alive(&theirs.me);
         let expected = (seen || quiet) && (moment.joined)(observer, node);
         let old = moment.history.age(moment.now, node, device) >= patience;
-        // It has taken the device up itself: that is judged by the rule of one registration.
-        if !expected || !old || mine.holds(device) {
+        if !expected || !old {
             continue;
         }
-        let has = copy.as_ref().is_some_and(|c| c.row.0.stamp >= stamp);
+        if let Some((own, _)) = mine.here.get(device).copied().flatten() {
+            // It has taken the device up itself, from a peer that had kept it or from its file: not against a newer row of who lives.
+            if own < stamp {
+                let (me, name, owner) = (&mine.me, moment.name(device), &theirs.me);
+                let how = format!("{me} takes up {name} since {own:?}, which {owner} holds since {stamp:?}");
+                return Err(Broken { rule: "living_rows_win", how });
+            }
+            continue;
+        }
+        let has = copy.as_ref().is_some_and(|c| c.row.stamp >= stamp);
         if !has {
             let (me, name, owner) = (&mine.me, moment.name(device), &theirs.me);
             let how = format!("{me} serves and has no copy of the row of {name} that {owner} holds since {stamp:?}");

@@ -27,6 +27,15 @@ pub enum Fault {
     DiskTorn(u16),
     /// A node's disk takes so many milliseconds for every write.
     DiskSlow(u16, u32),
+    /// The file in which a node keeps its run-time tables is cut off or altered.
+    TablesSpoilt {
+        /// Which node.
+        node: u16,
+        /// Where; beyond the file's end places begin again.
+        place: u32,
+        /// Cut off, or else one byte altered.
+        cut: bool,
+    },
     /// A node's disk works.
     DiskGood(u16),
     /// Two nodes do not hear each other.
@@ -89,6 +98,10 @@ impl Fault {
             Self::DiskFull(n) => format!("the disk of {} is full", name(n)),
             Self::DiskTorn(n) => format!("the disk of {} loses power while it writes", name(n)),
             Self::DiskSlow(n, ms) => format!("the disk of {} takes {ms} ms to write", name(n)),
+            Self::TablesSpoilt { node, cut: true, .. } => {
+                format!("the tables that {} has kept are cut off", name(node))
+            }
+            Self::TablesSpoilt { node, .. } => format!("the tables that {} has kept are altered", name(node)),
             Self::DiskGood(n) => format!("the disk of {} works", name(n)),
             Self::Cut(a, b) => format!("{} and {} are cut from each other", name(a), name(b)),
             Self::CutOneWay(a, b) => format!("{} is not heard by {}", name(a), name(b)),

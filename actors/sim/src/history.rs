@@ -70,6 +70,14 @@ impl History {
     pub fn has_let_go(&self, node: usize, device: usize, stamp: Stamp) -> bool {
         self.let_go.contains(&(node, device, stamp))
     }
+    /// Whether any living node has let this registration go, or a newer one of the device, since [`History::forgets`].
+    pub fn has_left(&self, device: usize, stamp: Stamp) -> bool {
+        self.let_go.iter().any(|(_, of, at)| *of == device && *at >= stamp)
+    }
+    /// No node lives: what they have let go is past.
+    pub fn forgets(&mut self) {
+        self.let_go.clear();
+    }
     /// A node's life is over: what it held then it no longer holds.
     pub fn ended(&mut self, node: usize) {
         self.held.iter_mut().skip(node).take(1).flatten().for_each(|h| h.held = false);

@@ -101,9 +101,10 @@ fn of_a_node(dice: &mut Random, nodes: u16) -> Drawn {
         }
         32..36 => Drawn::once((CLOCK, node, 0), Fault::ClockSet(node, wrong(dice))),
         _ => {
-            let fault = match dice.below(3) {
+            let fault = match dice.below(4) {
                 0 => Fault::DiskFull(node),
                 1 => Fault::DiskTorn(node),
+                2 => return Drawn::once((DISK, node, 0), spoilt(dice, node)),
                 _ => Fault::DiskSlow(node, u32::try_from(dice.below(2_000)).unwrap_or(0)),
             };
             Drawn::lasting((DISK, node, 0), fault, Fault::DiskGood(node), millis(dice, 2_000, 20_000))
@@ -111,10 +112,15 @@ fn of_a_node(dice: &mut Random, nodes: u16) -> Drawn {
     }
 }
 
-/// How far a wall clock may be wrong: two of them are never further apart than nonces allow (`CLOCK_SKEW_SECS` of `tandem_sip`).
+fn spoilt(dice: &mut Random, node: u16) -> Fault {
+    let place = u32::try_from(dice.below(1 << 20)).unwrap_or(0);
+    Fault::TablesSpoilt { node, place, cut: dice.below(2) == 0 }
+}
+
+/// How far a wall clock may be wrong: as NTP leaves it, as a host without NTP has it, or as somebody has set it.
 fn wrong(dice: &mut Random) -> i64 {
-    let most = [200, 2_000, 14_000];
-    let most = most.get(usize::from(number(dice, 3))).copied().unwrap_or(200_i64);
+    let most = [200, 2_000, 14_000, 600_000];
+    let most = most.get(usize::from(number(dice, 4))).copied().unwrap_or(200_i64);
     let ahead = i64::try_from(dice.below(u64::try_from(2 * most + 1).unwrap_or(1))).unwrap_or(0);
     ahead - most
 }
@@ -172,6 +178,10 @@ fn of_many(dice: &mut Random, nodes: u16) -> Drawn {
     for n in 0..nodes {
         let at = millis(dice, 0, 100);
         faults.push((at, if power { Fault::PowerOff(n) } else { Fault::Crash(n) }));
+        // A disk that said that all was written, and it was not.
+        if dice.below(6) == 0 {
+            faults.push((at, spoilt(dice, n)));
+        }
         faults.push((at + millis(dice, 100, 8_000), Fault::Return(n)));
     }
     faults.sort_by_key(|(after, _)| *after);
@@ -295,7 +305,7 @@ mod tests {
             }
             kinds
         };
-        assert_eq!(kinds(3).len(), 30, "{:?}", kinds(3));
+        assert_eq!(kinds(3).len(), 31, "{:?}", kinds(3));
         assert!(!kinds(1).iter().any(|k| k.contains("Cut") || k == "Break"), "{:?}", kinds(1));
     }
 }

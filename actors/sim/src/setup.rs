@@ -65,6 +65,8 @@ pub struct Setup {
     pub mixed: bool,
     /// How many strangers try to register as a device whose password they do not have, some of them in broken messages.
     pub strangers: u32,
+    /// Whether somebody sends again as his own what he overheard.
+    pub thief: bool,
 }
 
 impl Setup {
@@ -87,15 +89,16 @@ impl Setup {
             traced: false,
             mixed: false,
             strangers: 0,
+            thief: false,
         }
     }
 
-    /// As [`Setup::small`], with phones of every kind and two strangers: what seeds are run on.
+    /// As [`Setup::small`], with phones of every kind, two strangers and a thief: what seeds are run on.
     ///
     /// # Errors
     /// As [`Setup::small`].
     pub fn rough(seed: u64, devices: u32) -> Result<Self, String> {
-        Ok(Self { mixed: true, strangers: 2, ..Self::small(seed, devices)? })
+        Ok(Self { mixed: true, strangers: 2, thief: true, ..Self::small(seed, devices)? })
     }
 
     /// Three nodes, five groups (one with a single backup), `devices` polite phones with short intervals: what stories are told with.
@@ -117,7 +120,7 @@ impl Setup {
 }
 
 fn small(devices: u32) -> String {
-    let mut text = String::from("[cluster]\nname = \"small\"\n");
+    let mut text = String::from("[cluster]\nname = \"small\"\n\n[settings]\ntables_every = \"5s\"\n");
     for node in 1..=3 {
         let publisher = node == 1;
         let _ = write!(

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tandem::call_manager::queries::{Copies, Copy, Look, Overview};
-use tandem::call_manager::{Drain, FromLink};
+use tandem::call_manager::{Drain, FromLink, IsSaved, SaveLast};
 use tandem::device_host::queries::{Stock, TakeStock};
 use tandem::device_host::{DeviceHost, HostTick, Inject, Leave, Wire};
 use tandem::directory::Directory;
@@ -25,14 +25,19 @@ use tandem::edge::sip::{Addresses, Secrets};
 use tandem::journal::Journal;
 use tandem::locator::DeviceIndex;
 use tandem::node;
+use tandem::registration::Entry;
 use tandem::state::StateFolder;
+use tandem::tables::TableFile;
 use tandem::tree::{self, Handles};
 use tandem_base::{NodeLife, NodeName, Time};
+use tandem_cluster::Saved;
+use tandem_cluster::link::{LinkEvent, Sink};
 use tandem_host::clock::{Clock, Dial};
-use tandem_host::disk::{DiskFault, MemoryDisk};
+use tandem_host::disk::{Disk, DiskFault, MemoryDisk};
 use tandem_host::link::simulated::SimNet;
 use tandem_host::outbox::{Flow, Peer};
 use tandem_host::random::Random;
+use tandem_host::saver::{Hand, Saver};
 use tandem_host::supervise::{AskError, Handle, Tree};
 use tandem_host::ticker::{Ticker, Waiting};
 use tokio::task::LocalSet;
@@ -111,6 +116,11 @@ struct Life {
     began: Time,
     gave_up: Rc<RefCell<Option<String>>>,
     over: Rc<Cell<bool>>,
+    /// What writes its run-time tables, and when the disk is done with what it writes now.
+    hand: Option<Hand>,
+    written_at: Option<Time>,
+    /// What it found in its file.
+    found: Vec<Saved<Entry>>,
 }
 
 /// See the module.
@@ -131,7 +141,12 @@ pub struct Station {
     slow: Option<(Duration, Time)>,
     /// It has run since somebody asked last.
     ran: bool,
+    /// Its file of run-time tables is not what was written.
+    spoilt: bool,
 }
+
+/// A file of run-time tables, and how often it is written.
+type Tables = Option<(TableFile, Duration)>;
 
 /// What became of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +172,65 @@ impl Station {
             life: None,
             slow: None,
             ran: false,
+            spoilt: false,
         }
     }
     /// What its disk does wrong.
     pub fn set_disk(&mut self, fault: Option<DiskFault>, delay: Duration) {
         self.disk.set_fault(fault);
         self.disk_delay = delay;
+    }
+    /// The file of its run-time tables is cut off at this place, or altered there. `false`: there is none.
+    pub fn spoil_tables(&mut self, place: usize, cut: bool) -> bool {
+        let Ok(folder) = self.folder() else { return false };
+        let spoilt = self.disk.spoil(&folder.tables(&self.name).path, place, cut);
+        self.spoilt |= spoilt;
+        spoilt
+    }
+    /// Whether that file was spoilt and has not been written since.
+    pub fn is_spoilt(&self) -> bool {
+        self.spoilt
+    }
+    /// What its present life has found in its file.
+    pub fn found(&self) -> &[Saved<Entry>] {
+        self.life.as_ref().map(|l| &l.found[..]).unwrap_or_default()
+    }
+    fn folder(&self) -> Result<StateFolder, String> {
+        StateFolder::open(Path::new(STATE), None, Arc::new(self.disk.clone())).map_err(|e| e.to_string())
+    }
+    /// When its disk is done with the tables that it writes now.
+    pub fn written_at(&self) -> Option<Time> {
+        self.life.as_ref()?.written_at
+    }
+    /// Its disk writes what it has had the time for. A process that hangs still writes: the disk has a thread of its own.
+    pub fn write(&mut self, now: Time) {
+        let delay = self.disk_delay;
+        let path = self.folder().ok().map(|folder| folder.tables(&self.name).path);
+        let Some(life) = &mut self.life else { return };
+        let (Some(hand), Some(path)) = (&life.hand, path) else { return };
+        if life.written_at.is_some_and(|at| at <= now) {
+            life.written_at = None;
+            let bytes = || self.disk.read(&path, u64::MAX).unwrap_or_default();
+            let before = bytes();
+            let written = hand.write() == Some(true);
+            // One that lost power while it wrote may have the new file all the same.
+            self.spoilt &= !written && bytes() == before;
+        }
+        if life.written_at.is_none() && hand.has_work() {
+            life.written_at = Some(now + delay);
+        }
+    }
+    /// It is about to stop: its tables are to be kept as they are.
+    pub fn save_last(&self) {
+        if let Some(life) = &self.life {
+            let _ = life.handles.manager.tell_vital(SaveLast);
+        }
+    }
+    /// Whether that is done.
+    pub fn is_saved(&mut self) -> bool {
+        let Some(life) = self.life.as_ref().filter(|l| !l.hung) else { return false };
+        let manager = life.handles.manager.clone();
+        self.answer(manager.ask(IsSaved, ASK)).unwrap_or(false)
     }
     /// How long its disk takes to write.
     pub fn disk_delay(&self) -> Duration {
@@ -225,26 +293,17 @@ impl Station {
         self.lives += 1;
         let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
         let clock = shared.clock.of_host(up_for(own), self.dial);
-        let folder =
-            StateFolder::open(Path::new(STATE), None, Arc::new(self.disk.clone())).map_err(|e| e.to_string())?;
+        let folder = self.folder()?;
         let incarnation = match folder.next_life(&self.name, clock) {
             Ok(incarnation) => incarnation,
             Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
             Err(e) => return Err(e.to_string()),
         };
         let me = NodeLife { node: self.name.clone(), incarnation };
+        let (tables, hand) = self.open_tables(&folder, clock)?;
+        let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();
         let (handles, mailboxes) = tree::mailboxes(&me, &shared.directory, clock);
-        let manager = handles.manager.clone();
-        let (to, frames) = (self.name.clone(), Arc::clone(&shared.frames));
-        let sink = Box::new(move |event| {
-            if let tandem_cluster::link::LinkEvent::Message { from, bytes } = &event {
-                let note = (from.clone(), to.clone(), bytes.clone());
-                frames.lock().unwrap_or_else(PoisonError::into_inner).push(note);
-            }
-            // As in production: a full mailbox is a lost frame.
-            let _ = manager.tell(FromLink(event));
-        });
-        let link = shared.links.attach(me.clone(), sink).map_err(|e| e.to_string())?;
+        let link = shared.links.attach(me.clone(), self.sink(&handles)).map_err(|e| e.to_string())?;
         let flag = Arc::new(Flag { set: AtomicBool::new(true), bell: shared.bell.clone() });
         let (gave_up, over) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
         let (set, rows_wait) = (LocalSet::new(), Waiting::default());
@@ -261,7 +320,7 @@ impl Station {
             wire: self.wire(),
             rows_wait: rows_wait.clone(),
             serving: Arc::new(AtomicBool::new(false)),
-            tables: None,
+            tables,
             failed: Rc::new({
                 let gave_up = Rc::clone(&gave_up);
                 move |why| *gave_up.borrow_mut() = Some(why)
@@ -276,9 +335,54 @@ impl Station {
         let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
         drop(entered);
         let began = shared.clock.now();
-        self.life =
-            Some(Life { me, handles, tree, clock, _ticker: ticker, set, flag, hung: false, began, gave_up, over });
+        self.life = Some(Life {
+            me,
+            handles,
+            tree,
+            clock,
+            _ticker: ticker,
+            set,
+            flag,
+            hung: false,
+            began,
+            gave_up,
+            over,
+            hand,
+            written_at: None,
+            found,
+        });
         Ok(Start::Lives)
+    }
+
+    /// Where its link puts what comes: into the log of the run, and to its CallManager.
+    fn sink(&self, handles: &Handles) -> Sink {
+        let manager = handles.manager.clone();
+        let (to, frames) = (self.name.clone(), Arc::clone(&self.shared.frames));
+        Box::new(move |event| {
+            if let LinkEvent::Message { from, bytes } = &event {
+                let note = (from.clone(), to.clone(), bytes.clone());
+                frames.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+            }
+            // As in production: a full mailbox is a lost frame.
+            let _ = manager.tell(FromLink(event));
+        })
+    }
+
+    /// The file with its run-time tables, as production opens it, and what writes it here.
+    fn open_tables(&self, folder: &StateFolder, clock: Clock) -> Result<(Tables, Option<Hand>), String> {
+        let Shared { directory, journal, .. } = &self.shared;
+        if directory.settings.tables_every.0.is_zero() {
+            return Ok((None, None));
+        }
+        let mut kept = None;
+        let by_hand = |disk, path, failed| {
+            let (saver, hand) = Saver::by_hand(disk, path, failed);
+            kept = Some(hand);
+            Ok(saver)
+        };
+        let place = folder.tables(&self.name);
+        let opened = TableFile::of_node(place, directory, &self.name, (journal, clock), by_hand);
+        Ok((Some(opened.map_err(|e| e.to_string())?), kept))
     }
 
     fn wire(&self) -> Wire {

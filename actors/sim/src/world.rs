@@ -7,6 +7,7 @@ mod apply;
 
 use crate::check::lives::Lives;
 use crate::check::{Checks, Picture};
+use crate::cold::Cold;
 use crate::copies::{Looks, Moment, complete_at_entry};
 use crate::facts::Facts;
 use crate::faults::Fault;
@@ -17,6 +18,7 @@ use crate::pace::Paces;
 use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
+use crate::thief::Thief;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -75,6 +77,8 @@ pub struct World {
     silent: BTreeSet<u16>,
     /// Nodes that are being stopped: their next round, and when patience ends.
     leaving: BTreeMap<u16, (Time, Time)>,
+    /// Nodes that have stopped but for keeping their tables, and when patience with their disks ends.
+    keeping: BTreeMap<u16, Time>,
     /// Nodes that are to begin a life.
     starting: BTreeMap<u16, Time>,
     /// Cuts between nodes, by direction.
@@ -87,6 +91,10 @@ pub struct World {
     dials: Vec<&'static Dial>,
     pub(crate) history: History,
     lives: Lives,
+    /// Since when all nodes were off at once, and what their files promise.
+    cold: Option<Cold>,
+    /// Nodes whose files are spoilt and who have not said so yet.
+    unsaid: BTreeSet<NodeName>,
     /// Lives that have been seen in service.
     served: BTreeSet<NodeLife>,
     calm_since: Option<Time>,
@@ -94,6 +102,7 @@ pub struct World {
     changed: bool,
     journal_read: u64,
     paces: Paces,
+    thief: Option<Thief>,
     next_check: Time,
     pub(crate) broken: Option<Broken>,
     pub(crate) steps: u64,
@@ -144,6 +153,8 @@ impl World {
             dice: dice.fork(),
             dials,
             served: BTreeSet::new(),
+            cold: None,
+            unsaid: BTreeSet::new(),
             starting: BTreeMap::new(),
             log: Log::new(setup.traced),
             directory,
@@ -155,6 +166,7 @@ impl World {
             wanted: Vec::new(),
             silent: BTreeSet::new(),
             leaving: BTreeMap::new(),
+            keeping: BTreeMap::new(),
             cuts: BTreeSet::new(),
             link: setup.link,
             late_until: Time::ZERO,
@@ -162,6 +174,7 @@ impl World {
             changed: true,
             journal_read: 0,
             paces,
+            thief: setup.thief.then(|| Thief::new(Random::seeded(setup.seed ^ 0x7e1f))),
             next_check: Time::ZERO,
             broken: None,
             steps: 0,
@@ -218,7 +231,9 @@ impl World {
         let round = self.leaving.values().map(|(at, _)| *at).min();
         let start = self.starting.values().copied().min();
         let slow = self.stations.iter().filter_map(Station::due).min();
-        let nets = [self.shared.links.next_deadline(), self.phones.next_deadline()];
+        let disks = self.stations.iter().filter_map(Station::written_at).min();
+        let kept = self.keeping.values().copied().min();
+        let nets = [disks, kept, self.shared.links.next_deadline(), self.phones.next_deadline()];
         [plan, sip, round, start, slow].into_iter().chain(nets).flatten().min()
     }
 
@@ -235,11 +250,14 @@ impl World {
         self.rounds(now);
         let mut wanted = std::mem::take(&mut self.wanted);
         self.deliver(now, &mut wanted);
+        self.let_steal(now);
         self.phones.tick(now, &mut wanted);
         for wish in wanted {
             self.carry_out(now, wish);
         }
         self.settle(now);
+        self.stations.iter_mut().for_each(|s| s.write(now));
+        self.end_who_has_kept(now);
         self.begin_new_lives(now);
         self.read_journal(now);
         if now >= self.next_check {
@@ -262,14 +280,24 @@ impl World {
             let letter = self.shared.sip.borrow_mut().take(now);
             let Some(Letter { from, to, bytes }) = letter else { break };
             self.log.packet(now, format_args!("{from} > {to}"), bytes.as_deref().unwrap_or(b"nobody listens"));
+            if let (Some(thief), Some(bytes)) = (&mut self.thief, &bytes) {
+                thief.hears_answer(bytes);
+            }
             if let Some(phone) = self.phones.at(to) {
                 let input = match &bytes {
                     Some(bytes) => PhoneInput::Message { from, bytes },
                     None => PhoneInput::Broken { to: from },
                 };
                 self.phones.feed(now, phone, input, wanted);
+            } else if let (true, Some(bytes)) = (to == Thief::address(), &bytes) {
+                if let Err(broken) = Thief::is_told(bytes) {
+                    self.broken.get_or_insert(broken);
+                }
             } else if let (Some(node), Some(bytes)) = (self.stations.iter().position(|s| s.address == to), bytes) {
                 let Some(station) = self.stations.get(node) else { continue };
+                if let (Some(began), Some(thief)) = (station.began(), &mut self.thief) {
+                    thief.hears(now, node, began, &bytes);
+                }
                 if station.lives() {
                     for_nodes.entry(node).or_default().push((from, bytes.to_vec()));
                 } else if !self.silent.contains(&station.index) {
@@ -282,6 +310,16 @@ impl World {
             if self.stations.get(node).is_some_and(|s| !s.arrive(letters)) {
                 (0..count).for_each(|_| self.shared.sip.borrow_mut().lose());
             }
+        }
+    }
+
+    fn let_steal(&mut self, now: Time) {
+        let (nodes, calm, stations) = (self.stations.len(), self.calm_since, &self.stations);
+        let began = |node: usize| stations.get(node).and_then(Station::began);
+        let stolen = self.thief.as_mut().and_then(|thief| thief.steals(now, nodes, calm, began));
+        if let Some((station, bytes)) = stolen.and_then(|(node, bytes)| Some((self.stations.get(node)?, bytes))) {
+            let letter = Letter { from: Thief::address(), to: station.address, bytes: Some(bytes) };
+            self.shared.sip.borrow_mut().send(letter);
         }
     }
 
@@ -336,6 +374,9 @@ impl World {
             {
                 self.broken.get_or_insert(broken);
             }
+            if let (Some(node), "tables_not_kept") = (&event.node, event.kind.as_str()) {
+                self.says_of_its_file(node.clone(), &event.text);
+            }
             let registered = matches!(event.kind.as_str(), "register" | "reregister");
             let Some(node) = event.node.filter(|_| registered) else { continue };
             let adopted = event.cause == "adopted";
@@ -367,7 +408,11 @@ impl World {
             (restarts, gave_up) => Some(format!("{}: {restarts} restarts, gave up: {gave_up:?}", s.name)),
         });
         let panics = panics.map_or(Ok(()), |how| Err(Broken { rule: "nobody_panics", how }));
-        if let Err(broken) = verdict.and(panics).and_then(|()| self.entries(now)) {
+        let silent = self.unsaid.pop_first().map_or(Ok(()), |node| {
+            let how = format!("{node} has found a spoilt file of tables and says nothing");
+            Err(Broken { rule: "a_spoilt_file_is_reported", how })
+        });
+        if let Err(broken) = verdict.and(panics).and(silent).and_then(|()| self.entries(now)) {
             self.broken.get_or_insert(broken);
         }
     }
@@ -424,8 +469,20 @@ impl World {
             if let Some(station) = self.stations.get_mut(observer) {
                 complete_at_entry(observer, station, &moment)?;
             }
+            if let Some(cold) = &mut self.cold {
+                cold.enters(observer, &mut self.stations, &moment)?;
+            }
         }
         Ok(())
+    }
+
+    /// A node says something of its file: only what cannot be read may be left out.
+    fn says_of_its_file(&mut self, node: NodeName, text: &str) {
+        let left_out = ["damaged or cut off", "cannot be used", "cannot be read"].iter().any(|w| text.contains(w));
+        if left_out && !self.unsaid.remove(&node) {
+            let how = format!("{node} leaves out a file that is as it was written: {text}");
+            self.broken.get_or_insert(Broken { rule: "a_good_file_is_used", how });
+        }
     }
 
     /// Looks at the copies of every node; what has differed twice is returned.

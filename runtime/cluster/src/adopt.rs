@@ -1,7 +1,8 @@
 //! Adoption: a node that joins takes over what peers have kept. Rows of its own earlier life are offered to its driver, which publishes
 //! them anew; orphans of owners that are down now are copied, so that a second failure finds them here too.
 //!
-//! Peers name the orphans they keep in their heartbeats. Each set is fetched from one holder, in chunks, while joining only.
+//! Peers name the orphans they keep in their heartbeats. Each set is fetched from one holder, in chunks, while joining only. When the whole
+//! cluster was off they name what stands in their files instead, and each file is asked.
 
 use crate::api::{Change, MemberState, Output};
 use crate::cluster::Cluster;
@@ -10,7 +11,8 @@ use crate::frame::{Chunk, Frame, Need, OrphanSet, Want};
 use crate::link::Lane;
 use crate::replica::Applied;
 use crate::row::{Op, Row};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::saved::Cold;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tandem_base::{NodeLife, NodeName, Time};
 
@@ -25,6 +27,8 @@ struct Adoption {
     transfer: u64,
     next: u64,
     asked: Option<Time>,
+    /// It comes from the holder's file.
+    from_file: bool,
 }
 
 /// The sets that are being fetched, and those that are done with.
@@ -34,26 +38,44 @@ pub(crate) struct Adoptions {
     /// The fetch that ended each set, so that its last chunk can be acknowledged again.
     done: BTreeMap<NodeLife, u64>,
     refused: BTreeSet<NodeLife>,
+    /// Lives of which a living peer has given all it kept.
+    given: BTreeSet<NodeLife>,
+    /// Sets that are to be fetched from files of peers, after all others.
+    files: VecDeque<(NodeLife, NodeName)>,
+    asked_files: bool,
     began: Option<Time>,
     closed: bool,
+}
+
+impl Adoption {
+    fn new(from: &NodeName, request: u64, from_file: bool) -> Self {
+        Self { from: from.clone(), request, transfer: 0, next: 0, asked: None, from_file }
+    }
 }
 
 impl Adoptions {
     /// Whether joining need not wait for it any longer.
     pub(crate) fn settled(&self, now: Time, patience: Duration) -> bool {
-        self.open.is_empty() || self.began.is_some_and(|began| now >= began + patience)
+        self.open.is_empty() && self.files.is_empty() || self.began.is_some_and(|began| now >= began + patience)
     }
-    /// Whether a peer has given all it kept of this life.
+    /// Whether a living peer has given all it kept of this life.
     pub(crate) fn has_taken(&self, life: &NodeLife) -> bool {
-        self.done.contains_key(life)
+        self.given.contains(life)
     }
     /// Joining is over: no new sets are begun, and what is open is left.
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.open.clear();
+        self.files.clear();
+    }
+    /// What stands in files is not wanted.
+    pub(crate) fn leave_files(&mut self) {
+        self.files.clear();
+        self.open.retain(|_, adoption| !adoption.from_file);
     }
     pub(crate) fn holder_gone(&mut self, node: &NodeName) {
         self.open.retain(|_, adoption| adoption.from != *node);
+        self.files.retain(|(_, holder)| holder != node);
     }
     /// When to ask again.
     pub(crate) fn deadline(&self, retry: Duration) -> Option<Time> {
@@ -81,9 +103,39 @@ impl<R: Row> Cluster<R> {
             }
             let request = self.next_serial();
             self.adoptions.began.get_or_insert(now);
-            let adoption = Adoption { from: holder.clone(), request, transfer: 0, next: 0, asked: None };
-            self.adoptions.open.insert(life.clone(), adoption);
+            self.adoptions.open.insert(life.clone(), Adoption::new(holder, request, false));
         }
+    }
+
+    /// Everything that living peers keep is here. When nobody was in service before, what else is known stands in files: this node's own, and
+    /// those of its peers, which may have what its own lacks. Returns whether there is something to wait for; asks once.
+    pub(crate) fn ask_files(&mut self, now: Time) -> bool {
+        if std::mem::replace(&mut self.adoptions.asked_files, true) || self.cold != Cold::Perhaps {
+            return false;
+        }
+        let up = self.members.peers.iter().filter(|(_, peer)| peer.is_up());
+        let sets = up.flat_map(|(node, peer)| peer.saved.iter().map(move |set| (&set.life, node)));
+        let mine = |life: &NodeLife| life.node == self.me.node || self.saved.iter().all(|set| set.owner != *life);
+        let wanted = sets.filter(|(life, _)| mine(life) && self.is_wanted(life)).take(SETS_MAX);
+        let files: VecDeque<_> = wanted.map(|(life, node)| (life.clone(), node.clone())).collect();
+        self.adoptions.files = files;
+        self.adoptions.began = Some(now);
+        self.adopt_due(now);
+        !self.adoptions.open.is_empty()
+    }
+
+    /// Sets of one life are fetched from one file after the other.
+    fn open_files(&mut self) {
+        let mut wait = VecDeque::new();
+        while let Some((life, holder)) = self.adoptions.files.pop_front() {
+            if self.adoptions.open.contains_key(&life) {
+                wait.push_back((life, holder));
+            } else {
+                let request = self.next_serial();
+                self.adoptions.open.insert(life, Adoption::new(&holder, request, true));
+            }
+        }
+        self.adoptions.files = wait;
     }
 
     /// An earlier life of this node; or a life that is down and of which nothing is kept here.
@@ -98,6 +150,7 @@ impl<R: Row> Cluster<R> {
 
     /// Asks for chunks that are due.
     pub(crate) fn adopt_due(&mut self, now: Time) {
+        self.open_files();
         let retry = self.settings.need_retry;
         let mut questions = Vec::new();
         for (owner, adoption) in &mut self.adoptions.open {
@@ -134,7 +187,9 @@ impl<R: Row> Cluster<R> {
                 if adoption.transfer != chunk.transfer {
                     // The holder has begun again: so do we, at its next offer.
                     if adoption.transfer < chunk.transfer && adoption.next > 0 {
+                        let again = adoption.from_file.then(|| (chunk.owner.clone(), adoption.from.clone()));
                         self.adoptions.open.remove(&chunk.owner);
+                        self.adoptions.files.extend(again);
                     }
                     return;
                 }
@@ -150,8 +205,14 @@ impl<R: Row> Cluster<R> {
             None if self.adoptions.done.get(&chunk.owner) == Some(&chunk.request) => chunk.index.saturating_add(1),
             None => return,
         };
-        if chunk.last && next > chunk.index && self.adoptions.open.remove(&chunk.owner).is_some() {
+        if chunk.last
+            && next > chunk.index
+            && let Some(ended) = self.adoptions.open.remove(&chunk.owner)
+        {
             self.adoptions.done.insert(chunk.owner.clone(), chunk.request);
+            if !ended.from_file {
+                self.adoptions.given.insert(chunk.owner.clone());
+            }
         }
         self.send(&holder.node, Lane::Ordinary, &Frame::ChunkAck { transfer: chunk.transfer, next });
     }
@@ -178,14 +239,14 @@ impl<R: Row> Cluster<R> {
             }
             return;
         }
-        self.keep_orphans(now, &chunk.owner, ahead, rows);
+        // Its owner may have been heard meanwhile.
+        if self.members.life_of(&chunk.owner.node).is_none_or(|known| known < chunk.owner) {
+            self.keep_orphans(now, &chunk.owner, ahead, rows);
+        }
     }
 
-    /// Orphans of a third node are kept here too, unless their owner has been heard meanwhile.
+    /// Orphans of a third node are kept here too.
     pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
-        if self.members.life_of(&owner.node).is_some_and(|known| known >= *owner) {
-            return;
-        }
         self.tables.begin(owner).iter().for_each(|old| self.forget(old));
         self.orphan(now, owner);
         let Some(copy) = self.tables.get_mut(owner) else { return };

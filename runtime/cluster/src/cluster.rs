@@ -12,7 +12,7 @@ use crate::link::{Lane, LinkEvent};
 use crate::log::Log;
 use crate::membership::{Membership, News};
 use crate::row::Row;
-use crate::saved::Saved;
+use crate::saved::{Cold, Saved};
 use crate::settings::Settings;
 use crate::signals::{Bounds, Effect, Signals};
 use crate::snapshot::Transfer;
@@ -37,8 +37,9 @@ pub struct Cluster<R: Row> {
     pub(crate) transfers: Vec<Transfer>,
     pub(crate) adoptions: Adoptions,
     pub(crate) signals: Signals,
-    /// Rows from a file, until this node is in sync.
+    /// Rows from a file: until this node is in sync, and those that others may still need after a cold start.
     pub(crate) saved: Vec<Saved<R>>,
+    pub(crate) cold: Cold,
     pub(crate) in_sync: bool,
     pub(crate) counters: Counters,
     /// The last ticket or request number given out.
@@ -72,6 +73,7 @@ impl<R: Row> Cluster<R> {
             adoptions: Adoptions::default(),
             signals: Signals::new(header, bounds),
             saved: Vec::new(),
+            cold: Cold::Perhaps,
             in_sync: false,
             counters: Counters::default(),
             serial: 0,
@@ -212,6 +214,7 @@ impl<R: Row> Cluster<R> {
         let lives = self.tables.lives(node).map(|(l, _)| l.clone());
         let earlier: Vec<NodeLife> = lives.filter(|l| l.incarnation < life.incarnation).collect();
         earlier.iter().for_each(|old| self.forget(old));
+        self.saved.retain(|set| !self.in_sync || set.owner.node != *node);
     }
 
     pub(crate) fn diverged(&mut self, life: &NodeLife, why: Resync) {
@@ -236,7 +239,7 @@ impl<R: Row> Cluster<R> {
             let complete = || self.members.life_of(node).and_then(|life| self.tables.copies.get(&life));
             if peer.is_up() { complete().is_some_and(|copy| copy.complete) } else { now >= peer.since + grace }
         });
-        if ready && self.adoptions.settled(now, self.settings.adopt_patience) {
+        if ready && self.adoptions.settled(now, self.settings.adopt_patience) && !self.ask_files(now) {
             self.in_sync = true;
             self.restore(now);
             self.adoptions.close();
@@ -282,6 +285,7 @@ impl<R: Row> Cluster<R> {
             digest: self.log.digest(),
             hears,
             orphans: sets.take(ORPHAN_SETS_MAX).collect(),
+            saved: self.saved_sets(now),
         };
         let frame = self.header.write(&Frame::Heartbeat(beat));
         self.say(Output::Broadcast { lane: Lane::Heartbeat, frame });

@@ -25,6 +25,7 @@ pub(crate) const ROW_BYTES_MAX: usize = 1 << 20;
 pub(crate) const ORPHAN_SETS_MAX: usize = 2 * MEMBERS_MAX;
 
 const TLV_ORPHANS: u64 = 1;
+const TLV_SAVED: u64 = 2;
 const OP_PUT: u8 = 0;
 const OP_REMOVE: u8 = 1;
 
@@ -62,6 +63,8 @@ pub(crate) struct Heartbeat {
     pub(crate) digest: Digest,
     pub(crate) hears: Vec<Hears>,
     pub(crate) orphans: Vec<OrphanSet>,
+    /// "Since I began I have met nobody who was in service before; these are in my file." `None`: I have, or that is long ago.
+    pub(crate) saved: Option<Vec<OrphanSet>>,
 }
 
 /// What is wanted of an owner's rows.
@@ -286,6 +289,22 @@ impl RowsWriter {
     }
 }
 
+/// One frame instead of several that follow each other: where frames are lost, the first that is missing makes all behind it worthless.
+/// `None`: one of them is no frame of changes.
+pub(crate) fn join_rows(frames: &[Bytes]) -> Option<Bytes> {
+    let bodies = frames.iter().map(|frame| frame.split_at_checked(20 + ROWS_HEAD)).collect::<Option<Vec<_>>>()?;
+    let field = |head: &[u8], at: usize| head.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
+    let count = bodies.iter().map(|(head, _)| field(head, 20 + 8)).sum::<Option<u64>>()?;
+    let ((first, _), (last, _)) = (bodies.first()?, bodies.last()?);
+    let mut out = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
+    out.extend_from_slice(first.get(..20 + 8)?);
+    out.extend_from_slice(&count.to_le_bytes());
+    // What the last of them proves.
+    out.extend_from_slice(last.get(20 + 16..)?);
+    bodies.iter().for_each(|(_, ops)| out.extend_from_slice(ops));
+    Some(Bytes::from(out))
+}
+
 /// Reads the next operation of a [`Rows`] frame; `Ok(None)` is one this version does not know.
 pub(crate) fn read_op<R: Row>(reader: &mut Reader<'_>) -> Result<Result<Option<Op<R>>, ClusterError>, ClusterError> {
     let tag = reader.u8()?;
@@ -322,15 +341,27 @@ fn write_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
         put_varint(out, hears.has.map_or(0, |seq| seq.saturating_add(1)));
     }
     if !beat.orphans.is_empty() {
-        let mut value = Vec::new();
-        put_count(&mut value, beat.orphans.len());
-        for set in &beat.orphans {
-            put_life(&mut value, &set.life);
-            put_varint(&mut value, set.rows);
-        }
-        put_varint(out, TLV_ORPHANS);
-        put_bytes(out, &value);
+        write_sets(out, TLV_ORPHANS, &beat.orphans);
     }
+    if let Some(saved) = &beat.saved {
+        write_sets(out, TLV_SAVED, saved);
+    }
+}
+
+fn write_sets(out: &mut Vec<u8>, tag: u64, sets: &[OrphanSet]) {
+    let mut value = Vec::new();
+    put_count(&mut value, sets.len());
+    for set in sets {
+        put_life(&mut value, &set.life);
+        put_varint(&mut value, set.rows);
+    }
+    put_varint(out, tag);
+    put_bytes(out, &value);
+}
+
+fn read_sets(value: &mut Reader<'_>) -> Result<Vec<OrphanSet>, ClusterError> {
+    let count = value.count("sets of rows", ORPHAN_SETS_MAX)?;
+    (0..count).map(|_| Ok(OrphanSet { life: read_life(value)?, rows: value.varint()? })).collect()
 }
 
 fn read_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, ClusterError> {
@@ -348,17 +379,17 @@ fn read_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, ClusterError> {
     for _ in 0..count {
         hears.push(Hears { life: read_life(reader)?, has: reader.varint()?.checked_sub(1) });
     }
-    let mut orphans = Vec::new();
+    let (mut orphans, mut saved) = (Vec::new(), None);
     while !reader.rest().is_empty() {
         let tag = reader.varint()?;
         let mut value = Reader::new(reader.bytes()?);
-        if tag == TLV_ORPHANS {
-            for _ in 0..value.count("orphan sets", ORPHAN_SETS_MAX)? {
-                orphans.push(OrphanSet { life: read_life(&mut value)?, rows: value.varint()? });
-            }
+        match tag {
+            TLV_ORPHANS => orphans = read_sets(&mut value)?,
+            TLV_SAVED => saved = Some(read_sets(&mut value)?),
+            _ => {}
         }
     }
-    Ok(Heartbeat { state, clock, head, digest, hears, orphans })
+    Ok(Heartbeat { state, clock, head, digest, hears, orphans, saved })
 }
 
 fn write_chunk(out: &mut Vec<u8>, chunk: &Chunk<'_>) {

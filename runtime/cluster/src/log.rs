@@ -1,9 +1,9 @@
-//! The owner's own changes, sequenced and kept encoded for repair: a bounded ring of the very frames that were broadcast. Sending again
-//! costs a reference count. It never looks into a row.
+//! The owner's own changes, sequenced and kept encoded for repair: a bounded ring of the very frames that were broadcast. Sent again they are
+//! joined to longer ones. It never looks into a row.
 
 use crate::api::OwnRows;
 use crate::digest::Digest;
-use crate::frame::Header;
+use crate::frame::{Header, join_rows};
 use crate::row::Row;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -89,14 +89,15 @@ impl Log {
         frame
     }
 
-    /// The frames that hold the changes from `seq` on, up to about `bytes_max`, and the last change in them. `None` when the log does
-    /// not reach back so far.
-    pub(crate) fn since(&self, seq: u64, bytes_max: usize) -> Option<(Vec<Bytes>, u64)> {
+    /// Frames of about `frame_bytes` that hold the changes from `seq` on, up to about `bytes_max`, and the last change in them. `None` when the
+    /// log does not reach back so far.
+    pub(crate) fn since(&self, seq: u64, bytes_max: usize, frame_bytes: usize) -> Option<(Vec<Bytes>, u64)> {
         if seq > self.head {
             return (seq == self.head + 1).then(|| (Vec::new(), self.head));
         }
         self.entries.front().filter(|e| e.first <= seq)?;
         let (mut frames, mut bytes, mut upto) = (Vec::new(), 0, seq.saturating_sub(1));
+        let mut group: Vec<Bytes> = Vec::new();
         let from = self.entries.partition_point(|e| e.first + e.count <= seq);
         for entry in self.entries.range(from..) {
             if bytes > 0 && bytes + entry.frame.len() > bytes_max {
@@ -104,15 +105,33 @@ impl Log {
             }
             bytes += entry.frame.len();
             upto = entry.first + entry.count - 1;
-            frames.push(entry.frame.clone());
+            let length: usize = group.iter().map(Bytes::len).sum();
+            if length > 0 && length + entry.frame.len() > frame_bytes {
+                frames.extend(joined(std::mem::take(&mut group)));
+            }
+            group.push(entry.frame.clone());
         }
+        frames.extend(joined(group));
         Some((frames, upto))
+    }
+}
+
+/// One frame where that can be made of them.
+fn joined(group: Vec<Bytes>) -> Vec<Bytes> {
+    if group.len() < 2 {
+        return group;
+    }
+    match join_rows(&group) {
+        Some(frame) => vec![frame],
+        None => group,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Reader;
+    use crate::frame::{Frame, read, read_op};
     use crate::row::Op;
     use crate::tests::TestRow;
     use tandem_base::Incarnation;
@@ -127,12 +146,12 @@ mod tests {
         let mut log = Log::new(100, 1 << 20);
         (0..10).for_each(|_| assert_eq!(log.append(HEADER, &rows(20), 60_000).0.len(), 1));
         assert_eq!(log.head(), 200);
-        assert!(log.since(100, 1 << 20).is_none());
-        assert_eq!(log.since(101, 1 << 20).map(|(f, upto)| (f.len(), upto)), Some((5, 200)));
-        assert_eq!(log.since(130, 1 << 20).map(|(f, upto)| (f.len(), upto)), Some((4, 200)));
-        assert_eq!(log.since(130, 1).map(|(f, upto)| (f.len(), upto)), Some((1, 140)));
-        assert_eq!(log.since(201, 1), Some((Vec::new(), 200)));
-        assert_eq!(log.since(202, 1), None);
+        assert!(log.since(100, 1 << 20, 1).is_none());
+        assert_eq!(log.since(101, 1 << 20, 1).map(|(f, upto)| (f.len(), upto)), Some((5, 200)));
+        assert_eq!(log.since(130, 1 << 20, 1).map(|(f, upto)| (f.len(), upto)), Some((4, 200)));
+        assert_eq!(log.since(130, 1, 1).map(|(f, upto)| (f.len(), upto)), Some((1, 140)));
+        assert_eq!(log.since(201, 1, 1), Some((Vec::new(), 200)));
+        assert_eq!(log.since(202, 1, 1), None);
     }
 
     #[test]
@@ -141,6 +160,28 @@ mod tests {
         let (frames, too_long) = log.append(HEADER, &rows(1_000), 1_000);
         assert_eq!(too_long, 0);
         assert!(frames.len() > 10 && frames.iter().all(|f| f.len() < 1_100));
-        assert!(log.bytes <= 10_000 && log.since(1, 1 << 20).is_none());
+        assert!(log.bytes <= 10_000 && log.since(1, 1 << 20, 1).is_none());
+    }
+
+    #[test]
+    fn frames_that_are_sent_again_are_joined_and_say_the_same() {
+        let mut log = Log::new(1_000, 1 << 20);
+        let ops = |k: u128| vec![Op::Put(TestRow::new(k, 7)), Op::Remove { key: k + 1_000 }];
+        for k in 0..20 {
+            log.append(HEADER, &OwnRows { ops: ops(k), digest: Digest { sum: k as u64, count: 1 } }, 60_000);
+        }
+        let (frames, upto) = log.since(5, 1 << 20, 60_000).unwrap();
+        assert_eq!((frames.len(), upto), (1, 40));
+        let Ok((_, Frame::Rows(rows))) = read(&frames[0], 1) else { panic!("not a frame of rows") };
+        assert_eq!((rows.first, rows.count, rows.proof), (5, 36, Some(Digest { sum: 19, count: 1 })));
+        let mut reader = Reader::new(rows.ops);
+        for k in 2..20 {
+            for op in ops(k) {
+                assert_eq!(read_op::<TestRow>(&mut reader), Ok(Ok(Some(op))));
+            }
+        }
+        assert!(reader.rest().is_empty());
+        let (frames, _) = log.since(5, 1 << 20, frames[0].len() / 3).unwrap();
+        assert!((3..=6).contains(&frames.len()), "{}", frames.len());
     }
 }

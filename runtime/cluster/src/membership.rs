@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) served: bool,
     pub(crate) has_of_us: Option<u64>,
     pub(crate) orphans: Vec<OrphanSet>,
+    /// What it has in its file, while it says so.
+    pub(crate) saved: Vec<OrphanSet>,
     /// This life has been up: up again is a flap.
     was_up: bool,
     /// A connection of this life was closed at this time: late frames of it must not bring it back to life.
@@ -68,6 +70,7 @@ impl Peer {
             served: false,
             has_of_us: None,
             orphans: Vec::new(),
+            saved: Vec::new(),
             was_up: false,
             closed: None,
         }
@@ -209,6 +212,7 @@ impl Membership {
         peer.hears_us = false;
         peer.has_of_us = None;
         peer.orphans.clear();
+        peer.saved.clear();
         if peer.is_up() {
             peer.turn(now, MemberState::Down);
             peer.why = Some(why);
@@ -231,6 +235,7 @@ impl Membership {
         peer.hears_us = us.is_some();
         peer.has_of_us = us.and_then(|h| h.has);
         peer.orphans.clone_from(&beat.orphans);
+        peer.saved = beat.saved.clone().unwrap_or_default();
         if !std::mem::replace(&mut peer.hearing, true) {
             self.beat_soon = true;
         }

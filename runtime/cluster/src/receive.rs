@@ -67,6 +67,7 @@ impl<R: Row> Cluster<R> {
         self.consider_end(now, life, beat);
         self.members.heartbeat(now, &life.node, life.incarnation, beat);
         self.news(now);
+        self.consider_cold(beat);
         let Some(copy) = self.tables.get_mut(life) else { return };
         copy.hear_clock(now, beat.clock);
         let lacking = copy.claim(now, beat.clock, beat.head, beat.digest);

@@ -2,13 +2,16 @@
 //! was off at once).
 //!
 //! A row from a file never beats one that a peer has: it enters when this node is in sync, only for lives of which nothing is kept, and only while
-//! the node that owned it is not heard. Nothing here reads or writes a file.
+//! the node that owned it is not heard. When nobody was in service before (a cold start) nodes tell each other what their files hold, so that one
+//! whose own file is lost takes up what another's has. Nothing here reads or writes a file.
 
-use crate::api::Output;
+use crate::api::{NodeState, Output};
 use crate::cluster::Cluster;
 use crate::codec::{Reader, put_bytes, put_count, put_framed, put_varint};
 use crate::error::ClusterError;
+use crate::frame::{Heartbeat, ORPHAN_SETS_MAX, OrphanSet};
 use crate::row::Row;
+use std::time::Duration;
 use tandem_base::{Incarnation, NodeLife, Time};
 
 /// The first bytes of a file.
@@ -17,6 +20,20 @@ const MAGIC: &[u8] = b"tandem tables 1\n";
 const PIECE_MAX: usize = 65_536;
 /// Sets of one file: some lives of every member.
 const SETS_MAX: usize = 4_096;
+
+/// How long after its own start a node keeps what others may need of its file.
+const COLD_FOR: Duration = Duration::from_secs(30);
+
+/// Whether the whole cluster was off before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cold {
+    /// Nobody has been met who was in service before.
+    Perhaps,
+    /// It was; until then the file may be needed.
+    Until(Time),
+    /// Somebody was in service, or it is long ago.
+    No,
+}
 
 /// Rows of one life of an owner, from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +44,16 @@ pub struct Saved<R> {
     pub clock_ahead_micros: i64,
     /// The rows.
     pub rows: Vec<R>,
+}
+
+impl<R> Saved<R> {
+    /// Up to `limit` rows from place `cursor` on, and where to go on.
+    pub(crate) fn page(&self, cursor: u64, limit: usize) -> (Vec<&R>, Option<u64>) {
+        let from = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let rows: Vec<&R> = self.rows.iter().skip(from).take(limit.max(1)).collect();
+        let next = from.saturating_add(rows.len());
+        (rows, (next < self.rows.len()).then(|| u64::try_from(next).unwrap_or(u64::MAX)))
+    }
 }
 
 /// Makes the bytes of a file, piece by piece, so that nobody waits for it.
@@ -122,17 +149,67 @@ pub fn read_tables<R: Row>(
 impl<R: Row> Cluster<R> {
     /// This node is in sync: what no peer knew better comes from the file now.
     pub(crate) fn restore(&mut self, now: Time) {
-        for Saved { owner, clock_ahead_micros, rows } in std::mem::take(&mut self.saved) {
+        let cold = self.cold == Cold::Perhaps;
+        self.cold = if cold { Cold::Until(now + COLD_FOR) } else { Cold::No };
+        for set in std::mem::take(&mut self.saved) {
+            let Saved { owner, clock_ahead_micros, rows } = set;
             if rows.is_empty() {
                 continue;
             }
             if owner.node == self.me.node {
-                if owner.incarnation < self.me.incarnation && !self.adoptions.has_taken(&owner) {
+                // What peers have after a cold start is from files, too: the newest row counts, which the driver knows to tell.
+                if owner.incarnation < self.me.incarnation && (cold || !self.adoptions.has_taken(&owner)) {
                     self.say(Output::Adoptable { earlier: owner, clock_ahead_micros, rows });
                 }
-            } else if self.is_wanted(&owner) {
+            } else if self.is_wanted(&owner) || self.is_silent(&owner) {
                 self.keep_orphans(now, &owner, clock_ahead_micros, rows);
+            } else if cold && self.has_from_a_file(&owner) {
+                let unknown = rows.into_iter().filter(|row| !self.tables.knows(row.key())).collect();
+                self.keep_orphans(now, &owner, clock_ahead_micros, unknown);
+            } else if cold && self.may_need(&owner) {
+                self.saved.push(Saved { owner, clock_ahead_micros, rows });
             }
         }
+    }
+
+    /// A node that is connected in a new life and was never heard in it, as one that stands still: of what it has nothing is known.
+    fn is_silent(&self, owner: &NodeLife) -> bool {
+        let known = self.tables.copies.contains_key(owner);
+        let peer = self.members.peers.get(&owner.node).filter(|peer| !peer.hearing && peer.last_heard.is_none());
+        !known && peer.is_some_and(|peer| peer.incarnation.is_some_and(|life| life > owner.incarnation))
+    }
+
+    /// What is here of a life that is away came from another node's file.
+    fn has_from_a_file(&self, owner: &NodeLife) -> bool {
+        self.tables.copies.get(owner).is_some_and(|copy| copy.orphaned.is_some() && copy.groundless)
+    }
+
+    /// A node that has a new life and has not served in it may still ask for rows of an earlier one.
+    fn may_need(&self, owner: &NodeLife) -> bool {
+        let peer = self.members.peers.get(&owner.node);
+        peer.is_some_and(|peer| !peer.served && peer.incarnation.is_some_and(|life| life > owner.incarnation))
+    }
+
+    /// A peer that was in service before says so by not saying otherwise: what it knows counts, and no file.
+    pub(crate) fn consider_cold(&mut self, beat: &Heartbeat) {
+        if !self.in_sync && beat.state != NodeState::Joining && beat.saved.is_none() {
+            self.cold = Cold::No;
+            self.adoptions.leave_files();
+        }
+    }
+
+    /// What this node has in its file and others may need; `None` when what they know counts.
+    pub(crate) fn saved_sets(&mut self, now: Time) -> Option<Vec<OrphanSet>> {
+        let all_serve = || self.members.peers.values().all(|peer| peer.served);
+        if matches!(self.cold, Cold::Until(end) if now >= end || all_serve()) {
+            self.cold = Cold::No;
+            self.saved.clear();
+        }
+        if self.cold == Cold::No {
+            return None;
+        }
+        let sets = self.saved.iter().filter(|set| set.owner.node != self.me.node && !set.rows.is_empty());
+        let rows = |set: &Saved<R>| u64::try_from(set.rows.len()).unwrap_or(u64::MAX);
+        Some(sets.map(|set| OrphanSet { life: set.owner.clone(), rows: rows(set) }).take(ORPHAN_SETS_MAX).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! What peers ask of this node: changes from its log, its whole set, the orphans it keeps. Own rows live with the driver, so a
+//! What peers ask of this node: changes from its log, its whole set, the orphans it keeps, what stands in its file. Own rows live with the driver, so a
 //! snapshot asks the driver chunk by chunk; orphans are read from the tables.
 
 use crate::api::Output;
@@ -20,7 +20,7 @@ impl<R: Row> Cluster<R> {
     pub(crate) fn serve(&mut self, now: Time, from: &NodeLife, need: &Need) {
         let own = need.owner == self.me;
         match need.want {
-            Want::From(seq) if own => match self.log.since(seq, RESEND_BYTES) {
+            Want::From(seq) if own => match self.log.since(seq, RESEND_BYTES, self.settings.frame_bytes) {
                 Some((frames, upto)) => {
                     for frame in frames {
                         self.say(Output::Send { to: from.node.clone(), lane: Lane::Ordinary, frame });
@@ -31,7 +31,8 @@ impl<R: Row> Cluster<R> {
             },
             Want::From(_) => self.answer_need(from, need, 0, true),
             Want::Whole(next) => {
-                let kept = own || self.tables.copies.get(&need.owner).is_some_and(|copy| copy.orphaned.is_some());
+                let orphaned = || self.tables.copies.get(&need.owner).is_some_and(|copy| copy.orphaned.is_some());
+                let kept = own || orphaned() || self.saved.iter().any(|set| set.owner == need.owner);
                 if !kept || !self.begin_transfer(now, from, need, next) {
                     self.answer_need(from, need, 0, true);
                 }
@@ -111,9 +112,17 @@ impl<R: Row> Cluster<R> {
                 self.say(Output::NeedChunk { peer: transfer.to.clone(), ticket, cursor, limit });
                 return true;
             }
-            let Some(copy) = self.tables.copies.get(&transfer.owner) else { return false };
-            let (rows, next) = copy.rows.page(cursor, limit);
-            let facts = (copy.applied, copy.clock_ahead().unwrap_or(0), next);
+            let (rows, facts) = match self.tables.copies.get(&transfer.owner) {
+                Some(copy) => {
+                    let (rows, next) = copy.rows.page(cursor, limit);
+                    (rows, (copy.applied, copy.clock_ahead().unwrap_or(0), next))
+                }
+                None => {
+                    let Some(set) = self.saved.iter().find(|set| set.owner == transfer.owner) else { return false };
+                    let (rows, next) = set.page(cursor, limit);
+                    (rows, (0, set.clock_ahead_micros, next))
+                }
+            };
             let frames = transfer.fill(now, self.header, rows.into_iter(), facts, self.settings.frame_bytes);
             self.send_chunks(&transfer.to.clone(), frames);
         }

@@ -39,6 +39,8 @@ pub(crate) struct Copy<R> {
     settled_at: u64,
     /// The newest sequence known at the last claim, and since which claim that has not changed.
     known_at_claim: (u64, Time),
+    /// The change at which a frame could not be read on: if it comes so again, it will never be readable.
+    unreadable: u64,
     /// More was applied than the owner has ever written: only a new snapshot helps.
     impossible: bool,
     pub(crate) complete: bool,
@@ -76,7 +78,7 @@ pub(crate) struct Batch<R> {
     pub(crate) changes: Vec<Change<R>>,
     pub(crate) errors: u64,
     pub(crate) refused: u64,
-    /// Changes before this batch are missing; it was not applied.
+    /// Changes before this batch are missing and it was not applied, or it was not to its end: they are to be asked for.
     pub(crate) gap: bool,
     pub(crate) ops: u64,
 }
@@ -90,6 +92,7 @@ impl<R: Row> Copy<R> {
             claim: None,
             settled_at: 0,
             known_at_claim: (0, Time::ZERO),
+            unreadable: 0,
             impossible: false,
             complete: false,
             was_complete: false,
@@ -113,9 +116,8 @@ impl<R: Row> Copy<R> {
             return batch;
         }
         let mut reader = Reader::new(rows.ops);
-        let all = (rows.first..=last).map_while(|seq| Some((seq, read_op::<R>(&mut reader).ok()?)));
-        let all: Vec<_> = all.collect();
-        batch.errors += u64::from((all.len() as u64) < rows.count);
+        let all: Vec<_> = (rows.first..=last).map_while(|seq| Some((seq, read_op::<R>(&mut reader).ok()?))).collect();
+        let cut = ((all.len() as u64) < rows.count).then(|| rows.first.saturating_add(all.len() as u64));
         self.rows.read_ahead(all.iter().filter_map(|(_, op)| op.as_ref().ok()?.as_ref().map(Op::key)));
         batch.changes.reserve(all.len());
         for (seq, op) in all {
@@ -135,7 +137,15 @@ impl<R: Row> Copy<R> {
             self.applied = seq;
             batch.ops += 1;
         }
-        // A frame that could not be read to its end counts as applied: the digest will tell.
+        if let Some(seq) = cut {
+            batch.errors += 1;
+            if seq > self.applied && std::mem::replace(&mut self.unreadable, seq) != seq {
+                // Cut short on its way, it seems: its owner has it whole.
+                batch.gap = true;
+                return batch;
+            }
+        }
+        // A frame that can never be read to its end counts as applied: the digest will tell.
         self.applied = self.applied.max(last);
         if let Some(proof) = rows.proof.filter(|_| self.claim.is_none_or(|(seq, _)| seq <= last)) {
             self.claim = Some((last, proof));
@@ -317,6 +327,10 @@ impl<R: Row> Tables<R> {
         self.copies.iter().filter(move |(life, _)| life.node == *node)
     }
 
+    /// Whether any copy has a row with this key.
+    pub(crate) fn knows(&self, key: u128) -> bool {
+        self.copies.values().any(|copy| copy.rows.get(key).is_some())
+    }
     pub(crate) fn get_mut(&mut self, life: &NodeLife) -> Option<&mut Copy<R>> {
         self.copies.get_mut(life)
     }

@@ -193,6 +193,19 @@ impl MemoryDisk {
     pub fn set_fault(&self, fault: Option<DiskFault>) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).fault = fault;
     }
+    /// A file is not what was written: cut off at this place, or altered there. For places beyond its end they begin again. `false`: there is none.
+    pub fn spoil(&self, path: &Path, place: usize, cut: bool) -> bool {
+        self.with(|files| {
+            let Some(bytes) = files.get_mut(path).filter(|bytes| !bytes.is_empty()) else { return false };
+            let place = place % bytes.len();
+            if cut {
+                bytes.truncate(place);
+            } else if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= 0x55;
+            }
+            true
+        })
+    }
     /// Writes as far as the fault lets it.
     fn put<T>(
         &self,
@@ -360,6 +373,18 @@ mod tests {
         assert_eq!(disk.read(path, 100).unwrap(), b"life 2");
         disk.remove(path).unwrap();
         assert!(disk.read(path, 100).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_simulated_file_can_be_spoilt() {
+        let disk = MemoryDisk::default();
+        let path = Path::new("/state/tables");
+        assert!(!disk.spoil(path, 3, true));
+        disk.write(path, b"abcdef", Access::Private).unwrap();
+        assert!(disk.spoil(path, 7, false));
+        assert_eq!(disk.read(path, 9).unwrap(), [b'a', b'b' ^ 0x55, b'c', b'd', b'e', b'f']);
+        assert!(disk.spoil(path, 4, true));
+        assert_eq!(disk.read(path, 9).unwrap().len(), 4);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Nonces that any node of the cluster can check and that nothing is stored for, and the small memory that stops a
 //! captured answer from being used twice (RFC 7616 sections 3.3, 3.4 and 5.4; DESIGN section 7; hot-path.md "Digest").
 //!
-//! A nonce is 30 ASCII characters: 8 hex digits of time, 8 of salt, 14 of SipHash-2-4-128 over time and salt, truncated to 84 bits
+//! A nonce is 30 ASCII characters: 8 hex digits of time, 8 of id, 14 of SipHash-2-4-128 over time and id, truncated to 84 bits
 //! and written six bits to a letter; the realm is in the key (docs/decisions/0007: a keyed hash made for short messages, at a quarter of an HMAC's price). The key is shared by the cluster, so a phone that fails over is not challenged anew for
-//! having met a stranger. This file reads no clock and no dice: time and salt are parameters.
+//! having met a stranger. The id names the [`Issuer`]; nonces have an order within one issuer and none between two, because the clocks of
+//! two nodes may be any distance apart. This file reads no clock and no dice: time is a parameter.
 
 use crate::digest::{hex_into, same, unhex};
 use core::fmt;
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher24;
+use tandem_base::Time;
 
 /// Length of a nonce in characters. With the cnonce of eight that most phones send, what is hashed for an answer just fits two blocks of
 /// MD5 instead of three.
@@ -40,11 +42,11 @@ impl NonceKey {
         Self(SipHasher24::new_with_key(&key))
     }
 
-    /// Makes a nonce. `salt` is what tells two nonces of one second apart. About 30 ns.
-    pub fn issue(&self, unix_secs: u32, salt: u32) -> [u8; NONCE_LEN] {
+    /// Makes a nonce of this time and id; see [`Issuer::next_id`]. About 30 ns.
+    pub fn issue(&self, unix_secs: u32, id: u32) -> [u8; NONCE_LEN] {
         let mut nonce = [0; NONCE_LEN];
         let (head, tail) = nonce.split_at_mut(STAMP_LEN);
-        let stamp = u64::from(unix_secs) << 32 | u64::from(salt);
+        let stamp = u64::from(unix_secs) << 32 | u64::from(id);
         hex_into(&stamp.to_be_bytes(), head);
         tail.copy_from_slice(&self.mac(stamp));
         nonce
@@ -85,11 +87,11 @@ impl fmt::Debug for NonceKey {
 /// What [`NonceKey::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonceState {
-    /// Ours and young enough: `time` in seconds since 1970 and `id` (its salt) name it for [`NcWindow`].
+    /// Ours and young enough: `time` in seconds since 1970 and `id` name it for [`NcWindow`].
     Fresh {
-        /// When it was issued.
+        /// When it was issued, by its issuer's clock.
         time: u32,
-        /// Which one of that second.
+        /// Whose it is, and which one of that second.
         id: u32,
     },
     /// Ours but too old, or further ahead than clocks may differ: challenge with `stale=true`, the phone repeats by itself.
@@ -98,17 +100,95 @@ pub enum NonceState {
     Forged,
 }
 
+/// The low bits of an id say whose it is.
+const MARK_BITS: u32 = 16;
+
+/// Whose an id is.
+pub const fn issuer_of(id: u32) -> u16 {
+    id as u16
+}
+/// Whether two ids are of one issuer.
+pub const fn same_issuer(a: u32, b: u32) -> bool {
+    issuer_of(a) == issuer_of(b)
+}
+
+/// One life of one node as a maker of nonces: each is newer than the one before, whatever is done to the wall clock.
+///
+/// Its clock goes with the monotonic one and is set forward when the wall clock is, so that nonces of nodes whose clocks are right are near
+/// each other; it is never set back.
+#[derive(Clone, Copy, Debug)]
+pub struct Issuer {
+    mark: u16,
+    /// Its clock minus the monotonic one, in milliseconds.
+    offset: u64,
+    /// Its clock.
+    secs: u32,
+    /// Time and number of the last nonce.
+    last: (u32, u16),
+    /// Nonces from before this second are none of this issuer's any more.
+    floor: u32,
+}
+
+impl Issuer {
+    /// A node's life begins: number `node` of the cluster, at `now`, when the wall clock shows `unix_millis`. Nonces of its earlier lives are
+    /// another issuer's: what was used of them is not known any more.
+    pub fn new(node: u16, life: u64, now: Time, unix_millis: u64) -> Self {
+        let [node, ..] = node.to_le_bytes();
+        let [life, ..] = life.to_le_bytes();
+        let mut made =
+            Self { mark: u16::from_be_bytes([life, node]), offset: 0, secs: 0, last: (0, u16::MAX), floor: 0 };
+        made.advance(now, unix_millis);
+        (made.floor, made.last.0) = (made.secs, made.secs.saturating_sub(1));
+        made
+    }
+    /// Time goes on.
+    pub fn advance(&mut self, now: Time, unix_millis: u64) {
+        let monotonic = now.as_millis();
+        self.offset = self.offset.max(unix_millis.saturating_sub(monotonic));
+        self.secs = u32::try_from(monotonic.saturating_add(self.offset) / 1_000).unwrap_or(u32::MAX);
+    }
+    /// What its clock shows, in seconds since 1970: what ages of nonces are judged by.
+    pub const fn secs(&self) -> u32 {
+        self.secs
+    }
+    /// Time and id of the next nonce.
+    pub fn next_id(&mut self) -> (u32, u32) {
+        let (time, number) = self.last;
+        self.last = match number.checked_add(1) {
+            _ if self.secs > time => (self.secs, 0),
+            Some(number) => (time, number),
+            // So many in one second: the rest are dated ahead.
+            None => (time.saturating_add(1), 0),
+        };
+        let (time, number) = self.last;
+        (time, u32::from(number) << MARK_BITS | u32::from(self.mark))
+    }
+    /// Whether an id has this issuer's mark: no other node's has, and of the lives of one node one in 256.
+    pub const fn is_marked(&self, id: u32) -> bool {
+        same_issuer(id, self.mark as u32)
+    }
+    /// Whether this very issuer made the nonce with this time and id, and knows of every use of it.
+    pub const fn made(&self, time: u32, id: u32) -> bool {
+        self.is_marked(id) && self.floor <= time && time <= self.last.0
+    }
+    /// What was used of nonces up to and with this second is not known any more.
+    pub fn forget_up_to(&mut self, secs: u32) {
+        self.floor = self.floor.max(secs.saturating_add(1));
+    }
+}
+
 /// The last nonce a device used and which of its counters: 16 bytes in the device's slot.
 ///
 /// Ask it only *after* the answer has verified: it moves on with whatever it is told.
-/// Nonces are ordered by (time, id), so of two issued in one second the second-ranking one is refused as old once the
-/// other is known. It has to be an order: if either replaced the other, a listener could replay the two in turn.
+/// Nonces of one issuer are ordered by (time, id): once the newer of two is known the older is refused. It has to be an order: if either
+/// replaced the other, a listener could replay the two in turn. Between two issuers there is none, so whoever asks must know which nonce of
+/// another issuer may follow (docs/decisions/0007).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NcWindow {
-    /// When the newest nonce was issued; 0 when none was used yet.
+    /// When the newest nonce was issued, by its issuer's clock; 0 when none was used yet.
     pub nonce_time: u32,
-    /// Which one of that second.
+    /// Whose it is, and which one of that second.
     pub nonce_id: u32,
     /// The highest counter seen with it.
     pub nc_max: u32,
@@ -123,7 +203,7 @@ pub enum NcVerdict {
     Accepted,
     /// Seen before, or too far behind the highest to know, or zero: challenge with `stale=true`. Nothing has changed.
     Replayed,
-    /// A newer nonce is in use: challenge with `stale=true`. Nothing has changed.
+    /// A newer nonce of the same issuer is in use: challenge with `stale=true`. Nothing has changed.
     OldNonce,
 }
 
@@ -132,6 +212,19 @@ impl NcWindow {
     pub const fn taken_over(nonce_time: u32, nonce_id: u32, nc_max: u32) -> Self {
         Self { nonce_time, nonce_id, nc_max, bits: u32::MAX }
     }
+    /// Of a nonce that is good for nothing any more.
+    #[must_use]
+    pub const fn burnt(self) -> Self {
+        Self::taken_over(self.nonce_time, self.nonce_id, u32::MAX)
+    }
+    /// Whether every counter of its nonce is used.
+    pub const fn is_burnt(&self) -> bool {
+        self.nc_max == u32::MAX && self.bits == u32::MAX
+    }
+    /// Whether it is of this nonce.
+    pub const fn names(&self, nonce_time: u32, nonce_id: u32) -> bool {
+        self.nonce_time == nonce_time && self.nonce_id == nonce_id
+    }
 
     /// Takes one verified use of a nonce.
     pub fn accept(&mut self, nonce_time: u32, nonce_id: u32, nc: u32) -> NcVerdict {
@@ -139,10 +232,17 @@ impl NcWindow {
         if nc == 0 {
             return NcVerdict::Replayed;
         }
-        if given < known {
-            return NcVerdict::OldNonce;
-        }
-        if given > known {
+        if given != known {
+            let nothing_known = self.nonce_time == 0;
+            if nothing_known || !same_issuer(nonce_id, self.nonce_id) {
+                // What else was used of it is not known here: every lower counter counts as used.
+                let bits = if nothing_known { 1 } else { u32::MAX };
+                *self = Self { nonce_time, nonce_id, nc_max: nc, bits };
+                return NcVerdict::Accepted;
+            }
+            if given < known {
+                return NcVerdict::OldNonce;
+            }
             *self = Self { nonce_time, nonce_id, nc_max: nc, bits: 1 };
             return NcVerdict::Accepted;
         }
@@ -158,14 +258,6 @@ impl NcWindow {
             }
             _ => NcVerdict::Replayed,
         }
-    }
-
-    /// The time to put into the next nonce for this device: now, or just after the last nonce it used if that came from
-    /// a node with a faster clock (or in this very second), because an older one would be refused as old.
-    pub const fn next_nonce_time(&self, now_secs: u32) -> u32 {
-        let after = self.nonce_time.saturating_add(1);
-        // Never beyond what other nodes still take for fresh.
-        if after > now_secs && after <= now_secs.saturating_add(CLOCK_SKEW_SECS) { after } else { now_secs }
     }
 }
 
@@ -285,13 +377,65 @@ mod tests {
     #[test]
     fn a_newer_nonce_starts_anew_and_an_older_one_is_never_taken_again() {
         let mut window = NcWindow::default();
-        assert_eq!(window.accept(NOW, 5, 9), NcVerdict::Accepted);
-        assert_eq!(window.accept(NOW + 1, 2, 1), NcVerdict::Accepted);
-        assert_eq!(window.accept(NOW, 5, 10), NcVerdict::OldNonce);
-        assert_eq!(window.accept(NOW + 1, 1, 1), NcVerdict::OldNonce, "same second, lower id");
-        assert_eq!(window.accept(NOW + 1, 3, 1), NcVerdict::Accepted, "same second, higher id");
-        assert_eq!(window.accept(NOW + 1, 2, 2), NcVerdict::OldNonce, "two of one second cannot be played in turn");
-        assert_eq!(window, NcWindow { nonce_time: NOW + 1, nonce_id: 3, nc_max: 1, bits: 1 });
+        let id = |number: u32| number << MARK_BITS | 7;
+        assert_eq!(window.accept(NOW, id(5), 9), NcVerdict::Accepted);
+        assert_eq!(window.accept(NOW + 1, id(2), 1), NcVerdict::Accepted);
+        assert_eq!(window.accept(NOW, id(5), 10), NcVerdict::OldNonce);
+        assert_eq!(window.accept(NOW + 1, id(1), 1), NcVerdict::OldNonce, "same second, lower id");
+        assert_eq!(window.accept(NOW + 1, id(3), 1), NcVerdict::Accepted, "same second, higher id");
+        assert_eq!(window.accept(NOW + 1, id(2), 2), NcVerdict::OldNonce, "two of one second cannot be played in turn");
+        assert_eq!(window, NcWindow { nonce_time: NOW + 1, nonce_id: id(3), nc_max: 1, bits: 1 });
+    }
+
+    #[test]
+    fn a_nonce_of_another_issuer_follows_whatever_its_time_and_its_lower_counts_are_used() {
+        let mut window = NcWindow::default();
+        assert_eq!(window.accept(NOW + 1_000, 1, 9), NcVerdict::Accepted);
+        assert_eq!(window.accept(NOW, 2, 4), NcVerdict::Accepted, "that clock is a quarter of an hour behind");
+        assert_eq!(window.accept(NOW, 2, 3), NcVerdict::Replayed);
+        assert_eq!(window.accept(NOW, 2, 5), NcVerdict::Accepted);
+        assert!(same_issuer(1 << MARK_BITS | 9, 9) && !same_issuer(9, 10) && !same_issuer(0x100, 0));
+    }
+
+    #[test]
+    fn each_nonce_of_an_issuer_is_newer_than_the_one_before_whatever_the_wall_clock_does() {
+        let unix = u64::from(NOW) * 1_000;
+        let at = |secs: u64| Time::from_secs(secs);
+        let mut issuer = Issuer::new(3, 0x1_02, at(50), unix);
+        assert_eq!(issuer.next_id(), (NOW, 0x203), "node 3, life 2 of 256");
+        assert_eq!(issuer.next_id(), (NOW, 1 << MARK_BITS | 0x203));
+        let mut before = issuer.next_id();
+        // Set back by an hour, forward by ten minutes, back again.
+        for (now, wall) in [(51, unix - 3_600_000), (52, unix + 600_000), (53, unix), (54, unix)] {
+            issuer.advance(at(now), wall);
+            let next = issuer.next_id();
+            assert!(next > before, "{next:?} after {before:?}");
+            before = next;
+        }
+        assert_eq!(issuer.secs(), NOW + 602, "the furthest it was ever shown, and what has passed since");
+        for _ in 0..3 * 65_536 {
+            let next = issuer.next_id();
+            assert!(next > before && same_issuer(next.1, 0x203));
+            before = next;
+        }
+        assert!(before.0 <= NOW + 602 + 3);
+    }
+
+    #[test]
+    fn an_issuer_knows_its_own_nonces_and_no_others() {
+        let unix = u64::from(NOW) * 1_000;
+        let mut issuer = Issuer::new(3, 1, Time::ZERO, unix);
+        let (time, id) = issuer.next_id();
+        assert!(issuer.made(time, id));
+        assert!(!issuer.made(time - 1, id), "before it began");
+        assert!(!issuer.made(time + 1, id), "after the last one that it made");
+        assert!(!Issuer::new(4, 1, Time::ZERO, unix).made(time, id), "another node's");
+        assert!(!Issuer::new(3, 2, Time::ZERO, unix).made(time, id), "another life's");
+        issuer.forget_up_to(time);
+        assert!(!issuer.made(time, id), "what was used of it is not known any more");
+        issuer.advance(Time::from_secs(1), unix + 1_000);
+        let (time, id) = issuer.next_id();
+        assert!(issuer.made(time, id));
     }
 
     #[test]
@@ -303,13 +447,6 @@ mod tests {
         assert_eq!(window.accept(NOW, 1, 9), NcVerdict::Accepted);
         assert_eq!(window.accept(NOW, 1, 8), NcVerdict::Accepted);
         assert_eq!(window.accept(NOW, 1, 7), NcVerdict::Replayed);
-    }
-
-    #[test]
-    fn the_next_nonce_is_newer_than_the_last_used_one_but_never_too_far_ahead() {
-        let at = |t| NcWindow { nonce_time: t, ..NcWindow::default() }.next_nonce_time(NOW);
-        assert_eq!((at(0), at(NOW - 1), at(NOW), at(NOW + 20)), (NOW, NOW, NOW + 1, NOW + 21));
-        assert_eq!((at(NOW + CLOCK_SKEW_SECS), at(u32::MAX)), (NOW, NOW));
     }
 
     #[test]

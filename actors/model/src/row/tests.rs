@@ -81,8 +81,8 @@ fn a_row_that_cannot_be_is_refused() {
         RegistrationRow::decode(&mut &sent[..]).unwrap_err().to_string()
     };
     assert_eq!(with(0, 9), "a registration row has layout 9, this node reads layout 1");
-    assert_eq!(with(2, 0), "a registration row has a bad rank: expected 1, 2 or 3");
-    assert_eq!(with(2, 4), "a registration row has a bad rank: expected 1, 2 or 3");
+    assert_eq!(with(2, 0), "a row has a bad rank: expected 1, 2 or 3");
+    assert_eq!(with(2, 4), "a row has a bad rank: expected 1, 2 or 3");
     assert!(with(1, 0x80).contains("bad flags"));
     let contact = bytes(&row()).len() - 2 - 24 - 42;
     assert!(with(contact + 1, 0xff).contains("bad contact"), "a length beyond the bound");

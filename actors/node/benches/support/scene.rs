@@ -28,6 +28,7 @@ use tandem_host::ticker::Waiting;
 use tandem_host::udp_loop::{BATCHES_PER_TURN, Datagrams};
 use tandem_model::config::Config;
 use tandem_model::view::{ClusterView, Service};
+use tandem_sip::nonce::Issuer;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -196,7 +197,8 @@ fn start(directory: &Arc<Directory>) -> (DeviceHost, Child, Mailbox<DeviceHost>)
     });
     let child = Keep::new(manager_mailbox).start(move || CallManager::new(parts.take().expect("made once")));
     let mut random = Random::seeded(1);
-    let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, 0, Addresses::default(), directory, &mut random);
+    let issuer = Issuer::new(0, 1, clock.now(), clock.unix_millis().0);
+    let edge = Edge::new(&Secrets { nonce: b"bench".to_vec() }, issuer, Addresses::default(), directory, &mut random);
     let mut host = DeviceHost::new(device_host::Parts {
         shared,
         random,

@@ -3,27 +3,30 @@
 //! Work per row only for rows that changed; a node's death touches no row (DESIGN section 5).
 
 use super::CallManager;
-use crate::device_host::{Adopt, Claim, Claims, Settle};
-use crate::locator::Elsewhere;
-use crate::registration::Registration;
+use crate::device_host::{Adopt, Claim, Claims, LaterClaims, Settle};
+use crate::locator::{DeviceIndex, Elsewhere};
+use crate::registration::Entry;
+use std::collections::BTreeMap;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::{Change, Input, Op};
+use tandem_model::row::{LaterRow, RegistrationRow, TableRow};
 
 impl CallManager {
     /// Rows of another owner changed here.
-    pub(super) fn changed(&mut self, owner: &NodeLife, changes: Vec<Change<Registration>>) {
+    pub(super) fn changed(&mut self, owner: &NodeLife, changes: Vec<Change<Entry>>) {
         let Some(node) = self.directory.node_index(&owner.node) else { return };
         // Only what a living node serves is counted: rows of an earlier life go while those of the new one come, and whoever is heard but
         // counts as down is counted when it is up again.
         let counted = self.view.is_life_alive(owner);
-        let mut claims = Vec::new();
+        let (mut claims, mut later) = (Vec::new(), Vec::new());
         self.read_ahead(&changes);
         for change in changes {
-            if let Some(previous) = change.previous.as_ref().filter(|_| counted) {
+            if let Some(previous) = change.previous.as_ref().and_then(Entry::registration).filter(|_| counted) {
                 self.uncount(node, previous);
             }
             match change.op {
-                Op::Put(row) => {
+                Op::Put(Entry(TableRow::Later(row))) => later.push(row),
+                Op::Put(Entry(TableRow::Registration(row))) => {
                     if counted {
                         self.count(node, &row);
                     }
@@ -35,28 +38,44 @@ impl CallManager {
         if !claims.is_empty() {
             self.tell_host(Claims(claims));
         }
+        if !later.is_empty() {
+            self.later_put(owner, &later);
+        }
     }
 
     /// Looks up what each change will touch, one kind after the other, so that memory is waited for once. Changes nothing.
-    fn read_ahead(&self, changes: &[Change<Registration>]) {
+    fn read_ahead(&self, changes: &[Change<Entry>]) {
         let devices: Vec<_> =
             changes.iter().map(|c| self.directory.find_key(tandem_base::DeviceKey(c.op.key()))).collect();
         let known = devices.iter().flatten().filter(|d| self.locator.elsewhere(**d).is_some());
         std::hint::black_box(known.count());
     }
 
-    fn row_put(&mut self, owner: &NodeLife, node: u16, row: Registration, claims: &mut Vec<Claim>) {
-        let Some(device) = self.directory.find_key(row.0.device) else { return };
+    /// Rows of tables that are not known here are only kept in order: the newest of a key wins, whoever has it.
+    fn later_put(&mut self, owner: &NodeLife, rows: &[LaterRow]) {
+        if self.owns_later {
+            self.tell_host(LaterClaims(rows.iter().map(|row| (row.key, row.stamp)).collect()));
+        }
+        for row in rows {
+            let older = |entry: &Entry| matches!(&entry.0, TableRow::Later(known) if known.stamp < row.stamp);
+            if self.cluster.get(row.key).any(|found| found.orphaned && found.owner != owner && older(found.row)) {
+                self.take_over(row.key, owner);
+            }
+        }
+    }
+
+    fn row_put(&mut self, owner: &NodeLife, node: u16, row: RegistrationRow, claims: &mut Vec<Claim>) {
+        let Some(device) = self.directory.find_key(row.device) else { return };
         let known = self.locator.elsewhere(device);
         if self.locator.slot(device).is_some() {
-            claims.push(Claim { device, owner: owner.clone(), stamp: row.0.stamp, rank: row.0.rank });
+            claims.push(Claim { device, owner: owner.clone(), stamp: row.stamp, rank: row.rank });
         }
-        if known.is_none_or(|k| k.owner == node || k.stamp <= row.0.stamp) {
+        if known.is_none_or(|k| k.owner == node || k.stamp <= row.stamp) {
             self.locator.set_elsewhere(device, Some(Elsewhere::of(node, owner.incarnation, &row)));
         }
         // The row of a dead owner is taken over by this newer one.
-        if known.is_some_and(|k| k.owner != node && k.stamp <= row.0.stamp && !self.is_up(k.owner)) {
-            self.take_over(row.0.device.0, owner);
+        if known.is_some_and(|k| k.owner != node && k.stamp <= row.stamp && !self.is_up(k.owner)) {
+            self.take_over(row.device.0, owner);
         }
     }
 
@@ -74,14 +93,15 @@ impl CallManager {
 
     /// The newest copy of a row that is left.
     fn newest_copy(&self, key: u128) -> Option<Elsewhere> {
-        let newest = self.cluster.get(key).max_by_key(|found| found.row.0.stamp)?;
-        Some(Elsewhere::of(self.directory.node_index(&newest.owner.node)?, newest.owner.incarnation, newest.row))
+        let found = self.cluster.get(key).filter_map(|found| Some((found.row.registration()?, found.owner)));
+        let (row, owner) = found.max_by_key(|(row, _)| row.stamp)?;
+        Some(Elsewhere::of(self.directory.node_index(&owner.node)?, owner.incarnation, row))
     }
 
     /// An orphaned row expired.
-    pub(super) fn row_gone(&mut self, owner: &NodeLife, row: &Registration) {
-        if let Some(node) = self.directory.node_index(&owner.node) {
-            self.row_removed(node, row.0.device.0);
+    pub(super) fn row_gone(&mut self, owner: &NodeLife, row: &Entry) {
+        if let (Some(node), Some(row)) = (self.directory.node_index(&owner.node), row.registration()) {
+            self.row_removed(node, row.device.0);
         }
     }
 
@@ -112,9 +132,9 @@ impl CallManager {
         let mut cursor = Some(0);
         while let Some(at) = cursor {
             let page = self.cluster.page(owner, at, 1_024);
-            for row in &page.rows {
-                if let Some(pool) = self.directory.find_key(row.0.device).and_then(|d| self.directory.pool_of(d)) {
-                    self.counts.add(node, pool, row.0.rank);
+            for row in page.rows.iter().filter_map(|row| row.registration()) {
+                if let Some(pool) = self.directory.find_key(row.device).and_then(|d| self.directory.pool_of(d)) {
+                    self.counts.add(node, pool, row.rank);
                 }
             }
             cursor = page.next;
@@ -123,47 +143,76 @@ impl CallManager {
 
     /// Every copy is complete: only now can be told which devices of an earlier life have registered elsewhere meanwhile.
     pub(super) fn in_sync(&mut self, now: Time) {
-        for (clock_ahead_micros, rows) in std::mem::take(&mut self.adoptable) {
-            self.adopt(now, clock_ahead_micros, rows);
-        }
+        self.adopt(now);
         self.tell_host(Settle);
     }
 
-    /// Peers kept rows of an earlier life of this node: its devices are still there and take up where they were.
-    fn adopt(&mut self, now: Time, clock_ahead_micros: i64, rows: Vec<Registration>) {
-        let local = |secs: u64| -> u32 {
-            let micros = i64::try_from(secs).unwrap_or(i64::MAX / 2_000_000).saturating_mul(1_000_000);
-            u32::try_from(micros.saturating_sub(clock_ahead_micros).max(0) / 1_000_000).unwrap_or(u32::MAX)
-        };
+    /// Peers, or files, kept rows of earlier lives of this node: its devices are still there and take up where they were. Several may have kept
+    /// one row: the newest counts.
+    fn adopt(&mut self, now: Time) {
+        let mut registrations: BTreeMap<DeviceIndex, (u32, RegistrationRow)> = BTreeMap::new();
+        let mut later: BTreeMap<u128, LaterRow> = BTreeMap::new();
         let secs_now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let rows: Vec<_> = rows
-            .into_iter()
-            .filter_map(|row| {
-                let device = self.directory.find_key(row.0.device)?;
-                let expires_at = local(row.0.expires);
-                // Whoever registered elsewhere meanwhile has a newer row there.
-                let newer = self.locator.elsewhere(device).is_some_and(|k| k.stamp > row.0.stamp);
-                (expires_at > secs_now && !newer).then_some((device, expires_at, row))
-            })
-            .collect();
-        if !rows.is_empty() {
-            let text = format!("{} registrations of an earlier life are taken up again", rows.len());
+        for (ahead, rows) in std::mem::take(&mut self.adoptable) {
+            for Entry(row) in rows {
+                let expires_at = row.expires().map(|at| on_this_clock(at, ahead));
+                if expires_at.is_some_and(|at| at <= secs_now) {
+                    continue;
+                }
+                match row {
+                    TableRow::Registration(row) => {
+                        let Some(device) = self.directory.find_key(row.device) else { continue };
+                        // Whoever registered elsewhere meanwhile has a newer row there.
+                        let newer = self.locator.elsewhere(device).is_some_and(|k| k.stamp > row.stamp);
+                        let best = registrations.get(&device).is_none_or(|(_, known)| known.stamp < row.stamp);
+                        if best && !newer {
+                            registrations.insert(device, (expires_at.unwrap_or(0), row));
+                        }
+                    }
+                    TableRow::Later(row) => {
+                        let best = later.get(&row.key).is_none_or(|known| known.stamp < row.stamp);
+                        if best && !self.is_later_elsewhere(&row) {
+                            later.insert(row.key, row.ends_at(u64::from(expires_at.unwrap_or(0))));
+                        }
+                    }
+                }
+            }
+        }
+        self.owns_later |= !later.is_empty();
+        if !(registrations.is_empty() && later.is_empty()) {
+            let (count, more) = (registrations.len(), later.len());
+            let text = match more {
+                0 => format!("{count} registrations of an earlier life are taken up again"),
+                _ => format!("{count} registrations and {more} rows of a later version are taken up again"),
+            };
             self.note("rows_adopted", "restart".to_owned(), text);
-            self.tell_host(Adopt(rows));
+            let registrations = registrations.into_iter().map(|(device, (at, row))| (device, at, row)).collect();
+            self.tell_host(Adopt { registrations, later: later.into_values().collect() });
         }
     }
 
-    fn pool_of(&self, row: &Registration) -> Option<u16> {
-        self.directory.pool_of(self.directory.find_key(row.0.device)?)
+    fn is_later_elsewhere(&self, row: &LaterRow) -> bool {
+        let newer = |entry: &Entry| matches!(&entry.0, TableRow::Later(known) if known.stamp > row.stamp);
+        self.cluster.get(row.key).any(|found| newer(found.row))
     }
-    fn count(&mut self, node: u16, row: &Registration) {
+
+    fn pool_of(&self, row: &RegistrationRow) -> Option<u16> {
+        self.directory.pool_of(self.directory.find_key(row.device)?)
+    }
+    fn count(&mut self, node: u16, row: &RegistrationRow) {
         if let Some(pool) = self.pool_of(row) {
-            self.counts.add(node, pool, row.0.rank);
+            self.counts.add(node, pool, row.rank);
         }
     }
-    fn uncount(&mut self, node: u16, row: &Registration) {
+    fn uncount(&mut self, node: u16, row: &RegistrationRow) {
         if let Some(pool) = self.pool_of(row) {
-            self.counts.remove(node, pool, row.0.rank);
+            self.counts.remove(node, pool, row.rank);
         }
     }
+}
+
+/// A second of the clock of an earlier life, which was `ahead` microseconds ahead of this node's, on this node's.
+fn on_this_clock(secs: u64, ahead: i64) -> u32 {
+    let micros = i64::try_from(secs).unwrap_or(i64::MAX / 2_000_000).saturating_mul(1_000_000);
+    u32::try_from(micros.saturating_sub(ahead).max(0) / 1_000_000).unwrap_or(u32::MAX)
 }

@@ -3,7 +3,7 @@
 use super::CallManager;
 use crate::device_host::ViewChanged;
 use crate::group_supervisor;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use std::sync::Arc;
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_cluster::{DownReason, Input, NodeState, Output};
@@ -31,7 +31,7 @@ fn service(state: NodeState) -> Service {
 
 impl CallManager {
     /// Carries out what the machine says of members.
-    pub(super) fn member_changed(&mut self, now: Time, output: Output<Registration>) {
+    pub(super) fn member_changed(&mut self, now: Time, output: Output<Entry>) {
         match output {
             Output::Up { node, incarnation } => {
                 self.sees(now, &node, incarnation, Sight::Up);

@@ -4,11 +4,11 @@ use super::CallManager;
 use crate::counts::Counts;
 use crate::edge::sip::locate::Located;
 use crate::locator::DeviceIndex;
-use crate::registration::Registration;
 use actix::{Context, Handler, Message};
 use std::sync::Arc;
 use tandem_base::{NodeLife, Time};
 use tandem_cluster::{Digest, NodeState, OwnerView};
+use tandem_model::row::RegistrationRow;
 use tandem_model::view::ClusterView;
 use tandem_rules::routing::{Known, route};
 
@@ -55,7 +55,7 @@ pub struct Copy {
     /// Whether that node is dead.
     pub orphaned: bool,
     /// The row.
-    pub row: Registration,
+    pub row: RegistrationRow,
     /// When it expires, on this node's clock.
     pub expires: Option<Time>,
 }
@@ -93,21 +93,19 @@ impl Handler<Where> for CallManager {
 impl CallManager {
     /// The contact of the newest registration that another node's rows tell of.
     fn contact_of(&self, now: Time, device: DeviceIndex) -> Option<Arc<str>> {
-        let copies: Vec<_> = self.cluster.get(self.directory.key(device).0).collect();
-        let known = copies.iter().map(|found| Known {
-            stamp: found.row.0.stamp,
-            expires: self.cluster.owner_time_to_local(found.owner, found.row.0.expires),
+        let found = self.cluster.get(self.directory.key(device).0);
+        let copies: Vec<_> = found.filter_map(|f| Some((f.owner, f.row.registration()?))).collect();
+        let known = copies.iter().map(|(owner, row)| Known {
+            stamp: row.stamp,
+            expires: self.cluster.owner_time_to_local(owner, row.expires),
         });
-        copies.get(route(now, known)?).map(|found| Arc::clone(&found.row.0.contact))
+        copies.get(route(now, known)?).map(|(_, row)| Arc::clone(&row.contact))
     }
     fn copy_of(&self, device: DeviceIndex) -> Option<Copy> {
         let key = self.directory.key(device).0;
-        let found = self.cluster.get(key).max_by_key(|f| (!f.orphaned, f.row.0.stamp))?;
-        Some(Copy {
-            owner: found.owner.clone(),
-            orphaned: found.orphaned,
-            row: found.row.clone(),
-            expires: self.cluster.owner_time_to_local(found.owner, found.row.0.expires),
-        })
+        let found = self.cluster.get(key).filter_map(|f| Some((f.row.registration()?, f.orphaned, f.owner)));
+        let (row, orphaned, owner) = found.max_by_key(|(row, orphaned, _)| (!orphaned, row.stamp))?;
+        let expires = self.cluster.owner_time_to_local(owner, row.expires);
+        Some(Copy { owner: owner.clone(), orphaned, row: row.clone(), expires })
     }
 }

@@ -86,7 +86,7 @@ impl Datagrams for DeviceHost {
         if self.stood_still(now) {
             return;
         }
-        self.begin_turn();
+        self.begin_turn(now);
         self.serve_all(now, batch.iter(), out);
         // Before the answers leave: who has one finds it counted.
         self.metrics.hand_on();
@@ -112,7 +112,7 @@ impl Handler<Stream> for DeviceHost {
     type Result = ();
     fn handle(&mut self, m: Stream, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         match m.0 {
             StreamEvent::Messages { peer, messages } => {
                 // The loop's outbox is not at hand: answers wait for the turn that follows each message.

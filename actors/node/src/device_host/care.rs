@@ -5,18 +5,17 @@ use crate::call_manager::Settled;
 use crate::device::{Device, Traits};
 use crate::locator::DeviceIndex;
 use crate::observe::Happened;
-use crate::registration::Registration;
+use crate::registration::Entry;
 use actix::{Context, Handler, Message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tandem_base::{NodeLife, NodeName, Rank, Stamp, Time};
 use tandem_host::outbox::{Flow, Peer};
 use tandem_host::udp_queue::UdpQueues;
-use tandem_model::row::{RegisterReason, Transport};
+use tandem_model::row::{LaterRow, RegisterReason, RegistrationRow, TableRow, Transport};
 use tandem_model::view::{ClusterView, Service};
 use tandem_rules::admission::queue_delay;
 use tandem_rules::registration::{self, newer};
-use tandem_sip::nonce::NcWindow;
 
 // --- Claims ----------------------------------------------------------------------------------------------------------
 
@@ -42,7 +41,7 @@ impl Handler<Claims> for DeviceHost {
     /// One device has one registration: the newest wins, the loser drops its actor (DESIGN section 2).
     fn handle(&mut self, m: Claims, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         for claim in m.0 {
             // Whatever was seen counts as past: the next stamp given here is above it.
             self.stamp = self.stamp.max(claim.stamp);
@@ -75,8 +74,13 @@ impl Handler<Claims> for DeviceHost {
 
 // --- Adopt -----------------------------------------------------------------------------------------------------------
 
-/// Registrations of an earlier life: device, local expiry second, row.
-pub struct Adopt(pub Vec<(DeviceIndex, u32, Registration)>);
+/// Rows of an earlier life.
+pub struct Adopt {
+    /// Registrations: device, local expiry second, row.
+    pub registrations: Vec<(DeviceIndex, u32, RegistrationRow)>,
+    /// Rows of tables that are not known here, with their expiry on this node's clock.
+    pub later: Vec<LaterRow>,
+}
 impl Message for Adopt {
     type Result = ();
 }
@@ -84,20 +88,22 @@ impl Handler<Adopt> for DeviceHost {
     type Result = ();
     fn handle(&mut self, m: Adopt, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
-        for (index, expires_at, row) in m.0 {
+        self.begin_turn(now);
+        self.adopt_later(now, m.later);
+        for (index, expires_at, row) in m.registrations {
             // A stream of the earlier life is gone, and so is whatever is registered again already.
-            if self.locator.slot(index).is_some() || row.0.transport == Transport::Tcp {
+            if self.locator.slot(index).is_some() || row.transport == Transport::Tcp {
                 continue;
             }
             // A newer registration elsewhere may have come to be known since the CallManager looked, and could claim nothing here then.
-            if self.locator.elsewhere(index).is_some_and(|known| known.stamp > row.0.stamp) {
+            if self.locator.elsewhere(index).is_some_and(|known| known.stamp > row.stamp) {
                 continue;
             }
             let Some(device) = self.revived(index, expires_at, &row) else { continue };
             let (pool, rank) = (device.pool, device.rank);
             let Ok(key) = self.devices.insert(device) else { break };
             let slot = key.slot;
+            self.rows.keep_extensions(&row);
             self.locator.set_slot(index, Some(slot));
             if let Some(device) = self.devices.get_mut(slot) {
                 device.armed = self.wheel.arm(slot, expires_at);
@@ -113,8 +119,7 @@ impl Handler<Adopt> for DeviceHost {
 
 impl DeviceHost {
     /// The actor of a device as its row tells it.
-    fn revived(&self, index: DeviceIndex, expires_at: u32, row: &Registration) -> Option<Device> {
-        let row = &row.0;
+    fn revived(&self, index: DeviceIndex, expires_at: u32, row: &RegistrationRow) -> Option<Device> {
         let pool = self.directory.pool_of(index)?;
         Some(Device {
             key: row.device,
@@ -133,7 +138,7 @@ impl DeviceHost {
             traits: Traits::default(),
             busy: false,
             called_home: 0,
-            nonces: NcWindow::taken_over(row.nonce.time, row.nonce.id, row.nonce.nc),
+            nonces: self.nonces_of_row(row.nonce),
             since: row.since,
             group: self.directory.group_of(index)?,
             pool,
@@ -143,6 +148,9 @@ impl DeviceHost {
         })
     }
 }
+
+/// Cursors from here on are places of rows of tables that are not known here: slots have 32 bits.
+const LATER_FROM: u64 = 1 << 32;
 
 // --- ReadChunk -------------------------------------------------------------------------------------------------------
 
@@ -164,7 +172,7 @@ pub struct ChunkRead {
     /// As asked.
     pub ticket: u64,
     /// The rows.
-    pub rows: Vec<Registration>,
+    pub rows: Vec<Entry>,
     /// Where to go on.
     pub next: Option<u64>,
 }
@@ -179,17 +187,31 @@ impl Handler<ReadChunk> for DeviceHost {
     fn handle(&mut self, m: ReadChunk, _: &mut Context<Self>) {
         // What changed before these rows were read goes first: the contract of the cluster machine.
         self.flush_rows(self.clock.now(), true);
-        let start = u32::try_from(m.cursor).unwrap_or(u32::MAX);
-        let mut rows = Vec::with_capacity(m.limit);
-        let mut next = None;
-        for (slot, device) in self.devices.iter_from(start) {
-            if rows.len() >= m.limit {
-                next = Some(u64::from(slot));
-                break;
-            }
-            rows.push(self.rows.row(device));
-        }
+        let (rows, next) = self.chunk(m.cursor, m.limit);
         let _ = self.manager.tell(ChunkRead { peer: m.peer, ticket: m.ticket, rows, next });
+    }
+}
+
+impl DeviceHost {
+    /// Some of the rows that this node owns: devices by slot, then those of tables that it does not know, and where to go on.
+    fn chunk(&self, cursor: u64, limit: usize) -> (Vec<Entry>, Option<u64>) {
+        let mut rows = Vec::with_capacity(limit);
+        if let Ok(start) = u32::try_from(cursor) {
+            for (slot, device) in self.devices.iter_from(start) {
+                if rows.len() >= limit {
+                    return (rows, Some(u64::from(slot)));
+                }
+                rows.push(Entry(TableRow::Registration(self.rows.row(device))));
+            }
+        }
+        let place = usize::try_from(cursor.saturating_sub(LATER_FROM)).unwrap_or(usize::MAX);
+        for (behind, row) in self.later.from(place) {
+            if rows.len() >= limit {
+                return (rows, Some(LATER_FROM + u64::try_from(behind - 1).unwrap_or(0)));
+            }
+            rows.push(Entry(TableRow::Later(row.clone())));
+        }
+        (rows, None)
     }
 }
 
@@ -241,8 +263,9 @@ impl Handler<HostTick> for DeviceHost {
     fn handle(&mut self, _: HostTick, _: &mut Context<Self>) {
         let now = self.clock.now();
         self.stood_still(now);
-        self.begin_turn();
+        self.begin_turn(now);
         self.turn_wheel(now);
+        self.expire_later(now);
         self.edge.tick(now);
         self.flush_rows(now, false);
         self.judge_overload(now);

@@ -6,6 +6,7 @@
 mod batch;
 mod calling_home;
 mod care;
+mod later;
 mod quarantine;
 pub mod queries;
 mod rows;
@@ -14,6 +15,7 @@ mod streams;
 pub use batch::{Inject, MemoryWire, Stream, Wire};
 pub use calling_home::{Asked, CallHome, Census, Leave};
 pub use care::{Adopt, ChunkRead, Claim, Claims, HostTick, ReadChunk, Settle, ViewChanged};
+pub use later::LaterClaims;
 pub use quarantine::{Case, Heard, Quarantine, Release, Tell};
 pub use rows::Batch;
 
@@ -83,6 +85,7 @@ pub struct DeviceHost {
     pub(crate) devices: Slab<Device>,
     pub(crate) wheel: Wheel,
     pub(crate) rows: rows::Rows,
+    pub(crate) later: later::LaterRows,
     pub(crate) stamp: Stamp,
     /// Unix milliseconds of this turn.
     pub(crate) unix_millis: u64,
@@ -132,6 +135,7 @@ impl DeviceHost {
             metrics: HostMetrics::new(&me.node, &directory, &Edge::parse_reasons()),
             admission: Admission::new(&directory.settings, now),
             rows: rows::Rows::new(rows_wait),
+            later: later::LaterRows::default(),
             devices: Slab::new(DEVICES_MAX),
             wheel: Wheel::new(Self::seconds(now)),
             me,
@@ -170,10 +174,10 @@ impl DeviceHost {
         u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
     }
     /// Reads the wall clock for this turn and moves the stamp on.
-    pub(crate) fn begin_turn(&mut self) {
+    pub(crate) fn begin_turn(&mut self, now: Time) {
         self.unix_millis = self.clock.unix_millis().0;
         self.stamp = Stamp::next(self.stamp, self.unix_millis);
-        self.edge.begin_second(self.unix_seconds());
+        self.edge.begin_turn(now, self.unix_millis);
     }
     /// Hands gathered rows to the CallManager when due, or in any case.
     pub(crate) fn flush_rows(&mut self, now: Time, in_any_case: bool) {
@@ -196,6 +200,9 @@ impl DeviceHost {
         let device = self.devices.remove(slot)?;
         self.note_flow(slot, Some(device.peer.flow), Flow::Udp(0));
         self.locator.set_slot(device.index, None);
+        // Whoever went without a word may use this node's nonce elsewhere, of which this node is told only while a row there names it.
+        let left = why == Happened::Removed;
+        self.keep_nonces(device.index, if left { device.nonces } else { device.nonces.burnt() });
         self.rows.remove(now, &device);
         self.count(device.pool, device.rank, false);
         self.metrics.happened(why);

@@ -118,7 +118,7 @@ impl Handler<Heard> for DeviceHost {
     /// Whoever is kept out anywhere is served nowhere. Devices and nodes that this configuration does not have are passed over.
     fn handle(&mut self, m: Heard, _: &mut Context<Self>) {
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         for word in m.0 {
             let Some(Alias::Device(device)) = self.directory.find(word.device.as_str().as_bytes()) else { continue };
             let Some(node) = self.directory.node_index(&word.node) else { continue };
@@ -161,7 +161,7 @@ impl Message for Release {
 impl Handler<Release> for DeviceHost {
     type Result = bool;
     fn handle(&mut self, m: Release, _: &mut Context<Self>) -> bool {
-        self.begin_turn();
+        self.begin_turn(self.clock.now());
         let released = self.quarantine.release(UnixMillis(self.unix_millis), m.0, self.index);
         if let Some(case) = released {
             let text = format!("{} was let out of quarantine", self.directory.name_text(m.0));

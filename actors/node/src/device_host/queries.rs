@@ -4,9 +4,9 @@ use super::DeviceHost;
 use super::quarantine::Case;
 use crate::counts::Counts;
 use crate::locator::DeviceIndex;
-use crate::registration::Registration;
 use actix::{Context, Handler, Message};
 use tandem_base::{Rank, Stamp};
+use tandem_model::row::RegistrationRow;
 
 /// A host in numbers.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Handler<Look> for DeviceHost {
 #[derive(Clone, Debug, Default)]
 pub struct Hosted {
     /// Its registration here.
-    pub row: Option<Registration>,
+    pub row: Option<RegistrationRow>,
     /// Where and since when it is kept out, if it is.
     pub quarantined: Option<Case>,
     /// Whether it is in a call.

@@ -4,21 +4,24 @@
 //! a snapshot, and then only a chunk at a time.
 
 use crate::device::Device;
-use crate::registration::Registration;
+use crate::registration::Entry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tandem_base::{DeviceKey, Time};
 use tandem_cluster::{Digest, Op, OwnRows};
 use tandem_host::ticker::Waiting;
-use tandem_model::row::RegistrationRow;
+use tandem_model::row::{LaterRow, RegistrationRow, TableRow};
 use tandem_model::timings::{FLUSH_AFTER, FLUSH_ROWS};
 
 /// Rows on their way to the CallManager.
 pub(crate) struct Rows {
-    ops: Vec<Op<Registration>>,
+    ops: Vec<Op<Entry>>,
     taken: Vec<DeviceKey>,
     first: Time,
     digest: Digest,
     scratch: Vec<u8>,
+    /// What a later version says more of registrations that this node took over from an earlier life: kept while they stand.
+    extensions: BTreeMap<DeviceKey, Box<[u8]>>,
     /// Set while rows wait: the node's ticker flushes them when traffic stops.
     waiting: Waiting,
 }
@@ -27,7 +30,7 @@ pub(crate) struct Rows {
 #[derive(Debug)]
 pub struct Batch {
     /// The changes and the digest after them.
-    pub rows: OwnRows<Registration>,
+    pub rows: OwnRows<Entry>,
     /// See the type.
     pub taken: Vec<DeviceKey>,
 }
@@ -41,12 +44,13 @@ impl Rows {
             first: Time::ZERO,
             digest: Digest::default(),
             scratch: Vec::with_capacity(512),
+            extensions: BTreeMap::new(),
             waiting,
         }
     }
     /// The row of a device as it stands.
-    pub(crate) fn row(&self, device: &Device) -> Registration {
-        Registration(RegistrationRow {
+    pub(crate) fn row(&self, device: &Device) -> RegistrationRow {
+        RegistrationRow {
             device: device.key,
             stamp: device.stamp,
             since: device.since,
@@ -60,29 +64,56 @@ impl Rows {
             cseq: device.cseq,
             nonce: device.last_nonce(),
             reason: device.reason,
-            ..RegistrationRow::default()
-        })
+            extensions: self.extensions_of(device.key),
+        }
+    }
+    fn extensions_of(&self, device: DeviceKey) -> Box<[u8]> {
+        if self.extensions.is_empty() {
+            return Box::default();
+        }
+        self.extensions.get(&device).cloned().unwrap_or_default()
+    }
+    /// A registration is taken over that says more than this version knows.
+    pub(crate) fn keep_extensions(&mut self, row: &RegistrationRow) {
+        if !row.extensions.is_empty() {
+            self.extensions.insert(row.device, row.extensions.clone());
+        }
     }
     /// Writes the row of a device; `new` when it was not registered here before.
     pub(crate) fn put(&mut self, now: Time, device: &mut Device, new: bool) {
         let row = self.row(device);
         self.scratch.clear();
-        let hash = row.0.hash_with(&mut self.scratch);
+        let hash = row.hash_with(&mut self.scratch);
         if !new {
             self.digest.remove(device.row_hash);
         } else {
-            self.taken.push(row.0.device);
+            self.taken.push(row.device);
         }
         self.digest.add(hash);
         device.row_hash = hash;
-        self.push(now, Op::Put(row));
+        self.push(now, Op::Put(Entry(TableRow::Registration(row))));
     }
     /// Writes that a device is no longer here.
     pub(crate) fn remove(&mut self, now: Time, device: &Device) {
         self.digest.remove(device.row_hash);
+        if !self.extensions.is_empty() {
+            self.extensions.remove(&device.key);
+        }
         self.push(now, Op::Remove { key: device.key.0 });
     }
-    fn push(&mut self, now: Time, op: Op<Registration>) {
+    /// Writes a row of a table that is not known here.
+    pub(crate) fn put_later(&mut self, now: Time, row: LaterRow) {
+        let row = TableRow::Later(row);
+        self.digest.add(row.hash());
+        self.push(now, Op::Put(Entry(row)));
+    }
+    /// Writes that one has gone.
+    pub(crate) fn remove_later(&mut self, now: Time, row: LaterRow) {
+        let row = TableRow::Later(row);
+        self.digest.remove(row.hash());
+        self.push(now, Op::Remove { key: row.key() });
+    }
+    fn push(&mut self, now: Time, op: Op<Entry>) {
         if self.ops.is_empty() {
             self.first = now;
             self.waiting.set();

@@ -5,13 +5,13 @@ use crate::call_manager::queries::{Copies, Copy};
 use crate::device_host::queries::{Find, Hosted};
 use crate::device_host::{Case, Release};
 use crate::locator::{Alias, DeviceIndex};
-use crate::registration::Registration;
 use std::collections::BTreeMap;
 use tandem_base::{DeviceName, DirectoryNumber, NodeLife, NodeName, UnixMillis};
 use tandem_model::admin::{
     AdminError, DeviceDetail, DeviceEntry, DeviceExplanation, DevicePage, DeviceQuery, DeviceState, HISTORY_MAX,
     InQuarantine,
 };
+use tandem_model::row::RegistrationRow;
 use tandem_model::timings::ASK_REMOTE;
 use tandem_rules::placement::{Stay, Subject, explain};
 
@@ -22,7 +22,7 @@ const CHUNK: usize = 500;
 #[derive(Clone, Default)]
 struct Known {
     owner: Option<NodeLife>,
-    row: Option<Registration>,
+    row: Option<RegistrationRow>,
     orphaned: bool,
     /// Where and since when it is kept out.
     quarantined: Option<Case>,
@@ -57,7 +57,7 @@ impl Process {
             for (known, Hosted { row, quarantined, .. }) in found.iter_mut().zip(hosted) {
                 known.quarantined = known.quarantined.or(quarantined);
                 if let Some(row) = row {
-                    known.expires_in = Some(row.0.expires.saturating_sub(now.as_secs()));
+                    known.expires_in = Some(row.expires.saturating_sub(now.as_secs()));
                     known.owner = Some(node.me.clone());
                     known.row = Some(row);
                 }
@@ -82,7 +82,7 @@ impl Process {
     fn entry(&self, index: DeviceIndex, known: &Known) -> Option<DeviceEntry> {
         let pool = self.directory.pools.get(usize::from(self.directory.pool_of(index)?))?;
         let group = self.directory.groups.get(usize::from(pool.group))?;
-        let row = known.row.as_ref().map(|r| &r.0);
+        let row = known.row.as_ref();
         let state = match (known.quarantined.is_some(), row, known.orphaned) {
             (true, ..) => DeviceState::Quarantined,
             (_, Some(_), false) => DeviceState::Registered,
@@ -154,7 +154,7 @@ impl Process {
         let index = self.find_device(name)?;
         let known = self.known(index).await;
         let entry = self.entry(index, &known).ok_or_else(|| AdminError::unknown("device", name.as_str(), []))?;
-        let row = known.row.as_ref().map(|r| &r.0);
+        let row = known.row.as_ref();
         let now = self.clock.unix_millis().0;
         let kept = |case: Case| Some(InQuarantine { node: self.directory.node(case.node)?.clone(), since: case.at });
         Ok(DeviceDetail {
@@ -181,8 +181,8 @@ impl Process {
         let members: Vec<NodeName> = self.directory.members(group);
         let stay = known.owner.as_ref().zip(known.row.as_ref()).map(|(owner, row)| Stay {
             owner,
-            since: UnixMillis(u64::from(row.0.since) * 1_000),
-            reason: row.0.register_reason(),
+            since: UnixMillis(u64::from(row.since) * 1_000),
+            reason: row.register_reason(),
         });
         let found = explain(&Subject { device: name, group: &group_name, members: &members, stay }, view);
         let mut sentence = found.sentence;

@@ -1,6 +1,7 @@
 //! What goes wrong, carried out: on nodes, on phones, on the two networks between them.
 
 use super::World;
+use crate::cold::Cold;
 use crate::faults::Fault;
 use crate::station::{Start, Station};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use tandem_rules::invariants::Broken;
 const LEAVE_ROUND: Duration = Duration::from_millis(100);
 /// As in production: a node that could not be started is started again after this.
 const START_AGAIN: Duration = Duration::from_secs(1);
+/// As in production: a node that stops waits so long for its disk.
+const KEEP: Duration = Duration::from_secs(2);
 
 impl World {
     /// One thing goes wrong, or ends.
@@ -68,11 +71,12 @@ impl World {
             Fault::Stop(n) => {
                 self.silent.remove(&n);
                 self.station(n)?.drain();
+                self.keeping.remove(&n);
                 self.leaving.insert(n, (now, now + DRAIN));
             }
             Fault::Return(n) => {
                 self.silent.remove(&n);
-                if self.leaving.remove(&n).is_some() {
+                if self.leaving.remove(&n).is_some() | self.keeping.remove(&n).is_some() {
                     // Whoever starts a node that is stopping has waited long enough for it.
                     self.station(n)?.crash();
                 }
@@ -87,8 +91,21 @@ impl World {
         if let Fault::Crash(n) | Fault::PowerOff(n) = fault {
             self.starting.remove(&n);
             self.leaving.remove(&n);
+            self.keeping.remove(&n);
         }
+        self.notice_the_end(now);
         Ok(())
+    }
+
+    /// Whether no node lives any more: from here on files are all that is known.
+    fn notice_the_end(&mut self, now: Time) {
+        if self.stations.iter().any(Station::lives) {
+            return;
+        }
+        (0..self.stations.len()).for_each(|node| self.history.ended(node));
+        let newest = (0..self.directory.len()).map(|device| self.history.newest_elsewhere(None, device)).collect();
+        self.history.forgets();
+        self.cold = Some(Cold::begins(now, newest));
     }
 
     /// Begins the lives that are to begin; one that cannot write its number begins later.
@@ -102,6 +119,13 @@ impl World {
             }
             match self.station(n)?.start()? {
                 Start::Lives => {
+                    let index = usize::from(n);
+                    if let (Some(cold), Some(station)) = (&mut self.cold, self.stations.get(index)) {
+                        cold.starts(now, index, station, &self.directory);
+                    }
+                    if self.stations.get(index).is_some_and(Station::is_spoilt) {
+                        self.unsaid.insert(name.clone());
+                    }
                     self.paces.begins(&name);
                     self.lives.begins(&name);
                     self.changed = true;
@@ -128,6 +152,9 @@ impl World {
             Fault::DiskTorn(n) => self.station(n)?.set_disk(Some(DiskFault::Torn), Duration::ZERO),
             Fault::DiskSlow(n, ms) => self.station(n)?.set_disk(None, millis(ms)),
             Fault::DiskGood(n) => self.station(n)?.set_disk(None, Duration::ZERO),
+            Fault::TablesSpoilt { node, place, cut } => {
+                self.station(node)?.spoil_tables(usize::try_from(place).unwrap_or(0), cut);
+            }
             _ => {}
         }
         Ok(())
@@ -251,6 +278,7 @@ impl World {
         for station in self.stations.iter_mut().filter(|s| s.is_over()) {
             self.log.event(now, &format!("--- {} finds its life over and begins a new one", station.name));
             self.leaving.remove(&station.index);
+            self.keeping.remove(&station.index);
             station.crash();
             self.starting.insert(station.index, now + station.disk_delay());
             self.changed = true;
@@ -271,11 +299,26 @@ impl World {
                 }
                 _ => {
                     self.leaving.remove(&n);
-                    station.crash();
-                    self.changed = true;
-                    self.log.event(now, &format!("--- {} has stopped", station.name));
+                    station.save_last();
+                    self.keeping.insert(n, now + KEEP);
                 }
             }
+        }
+    }
+
+    /// Polite stops come to their end when the tables are on disk, or patience with it is.
+    pub(super) fn end_who_has_kept(&mut self, now: Time) {
+        let waiting: Vec<(u16, Time)> = self.keeping.iter().map(|(n, until)| (*n, *until)).collect();
+        for (n, until) in waiting {
+            let Some(station) = self.stations.get_mut(usize::from(n)) else { continue };
+            if station.lives() && now < until && !station.is_saved() {
+                continue;
+            }
+            self.keeping.remove(&n);
+            station.crash();
+            self.changed = true;
+            self.log.event(now, &format!("--- {} has stopped", station.name));
+            self.notice_the_end(now);
         }
     }
 }

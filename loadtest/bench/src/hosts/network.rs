@@ -23,7 +23,7 @@ const PHONES: [u8; 3] = [198, 18, 1];
 /// The phones' host in their network.
 const PHONES_HOST: u8 = 9;
 /// The table of rules in a host's namespace.
-const TABLE: &str = "cut";
+const TABLE: &str = "cut_by_tandem";
 
 /// One of a host's two cables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

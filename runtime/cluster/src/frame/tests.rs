@@ -21,6 +21,7 @@ fn every_frame_comes_back() {
         digest: Digest { sum: 5, count: 6 },
         hears: vec![Hears { life: life("A", 1), has: None }, Hears { life: life("B", 2), has: Some(0) }],
         orphans: vec![OrphanSet { life: life("C", 3), rows: 4 }],
+        saved: Some(vec![OrphanSet { life: life("A", 9), rows: 1 }]),
     };
     let owner = life("A", 300);
     let rows: &[u8] = &[2, 1, 1];
@@ -38,6 +39,8 @@ fn every_frame_comes_back() {
     };
     let frames = [
         Frame::Heartbeat(Heartbeat { orphans: Vec::new(), ..beat.clone() }),
+        Frame::Heartbeat(Heartbeat { saved: None, ..beat.clone() }),
+        Frame::Heartbeat(Heartbeat { saved: Some(Vec::new()), ..beat.clone() }),
         Frame::Heartbeat(beat),
         Frame::Rows(Rows { first: 1, count: 1, proof: Some(Digest { sum: 1, count: 2 }), ops: rows }),
         Frame::Rows(Rows { first: 1, count: 1, proof: None, ops: rows }),
@@ -109,11 +112,14 @@ fn heartbeats() -> impl Strategy<Value = Frame<'static>> {
     let states = prop_oneof![Just(NodeState::Joining), Just(NodeState::InService), Just(NodeState::Draining)];
     // The largest sequence stands for "none", one less is the largest there is.
     let hears = (lives(), prop::option::of(0..u64::MAX - 1)).prop_map(|(life, has)| Hears { life, has });
-    let sets = (lives(), any::<u64>()).prop_map(|(life, rows)| OrphanSet { life, rows });
+    let set = || (lives(), any::<u64>()).prop_map(|(life, rows)| OrphanSet { life, rows });
     let digests = any::<(u64, u64)>().prop_map(|(sum, count)| Digest { sum, count });
-    (states, any::<u64>(), any::<u64>(), digests, vec(hears, 0..MEMBERS_MAX), vec(sets, 0..ORPHAN_SETS_MAX)).prop_map(
-        |(state, clock, head, digest, hears, orphans)| {
-            Frame::Heartbeat(Heartbeat { state, clock: Time::from_micros(clock), head, digest, hears, orphans })
+    let saved = prop::option::of(vec(set(), 0..ORPHAN_SETS_MAX));
+    let orphans = vec(set(), 0..ORPHAN_SETS_MAX);
+    (states, any::<u64>(), any::<u64>(), digests, vec(hears, 0..MEMBERS_MAX), orphans, saved).prop_map(
+        |(state, clock, head, digest, hears, orphans, saved)| {
+            let clock = Time::from_micros(clock);
+            Frame::Heartbeat(Heartbeat { state, clock, head, digest, hears, orphans, saved })
         },
     )
 }
@@ -148,7 +154,8 @@ fn frames() -> impl Strategy<Value = Frame<'static>> {
 
 /// A field of a later version: type, length, value.
 fn later_field() -> impl Strategy<Value = Vec<u8>> {
-    (2_u8..=127, vec(any::<u8>(), 0..60)).prop_map(|(tag, value)| [&[tag, value.len() as u8][..], &value].concat())
+    (u8::try_from(TLV_SAVED).unwrap() + 1..=127, vec(any::<u8>(), 0..60))
+        .prop_map(|(tag, value)| [&[tag, value.len() as u8][..], &value].concat())
 }
 
 proptest! {
@@ -164,12 +171,15 @@ proptest! {
     fn a_frame_that_is_cut_short_is_refused(frame in frames(), cut in any::<prop::sample::Index>()) {
         let bytes = HEADER.write(&frame);
         let end = cut.index(bytes.len());
-        let orphans = matches!(&frame, Frame::Heartbeat(beat) if !beat.orphans.is_empty());
-        match read(&bytes[..end], 7) {
-            Err(_) => {}
-            // Without its last field a heartbeat is one of an earlier version.
-            Ok((_, Frame::Heartbeat(beat))) => prop_assert!(orphans && beat.orphans.is_empty()),
-            Ok(other) => prop_assert!(false, "{:?}", other),
+        match (read(&bytes[..end], 7), &frame) {
+            (Err(_), _) => {}
+            // Without its last fields a heartbeat is one of an earlier version.
+            (Ok((_, Frame::Heartbeat(beat))), Frame::Heartbeat(whole)) => {
+                prop_assert!(beat != *whole);
+                prop_assert!(beat.orphans.is_empty() || beat.orphans == whole.orphans);
+                prop_assert!(beat.saved.is_none() || beat.saved == whole.saved);
+            }
+            (Ok(other), _) => prop_assert!(false, "{:?}", other),
         }
     }
 

@@ -56,7 +56,9 @@ fn own_rows_are_offered_and_those_of_a_node_that_stays_away_are_orphans() {
     net.run(SEC);
     for (node, first) in [("A", 0), ("B", 20)] {
         let offers = offered(&net, node);
-        assert_eq!(offers.iter().map(|(key, _)| *key).collect::<Vec<_>>(), (first..first + 20).collect::<Vec<_>>());
+        // Twice: from its own file, and from that of the other.
+        let keys: std::collections::BTreeSet<u128> = offers.iter().map(|(key, _)| *key).collect();
+        assert_eq!((offers.len(), keys), (40, (first..first + 20).collect()));
         // The bench's clocks go on while a node is away, as the wall clock did.
         assert!(offers.iter().all(|(_, ahead)| ahead.abs() < 1_100_000), "{offers:?}");
         let found: Vec<_> = net.see(node).cluster.get(50).map(|f| (f.owner.clone(), f.orphaned)).collect();
@@ -102,4 +104,104 @@ fn a_file_that_is_none_of_this_cluster_or_cut_off_is_an_error() {
         // At the very end of the front part there are just no rows.
         assert!(cut.is_err() || cut.unwrap().0.is_empty(), "{end}");
     }
+}
+
+/// Nodes of a cluster that was off as a whole begin together; the file of A is lost, those of B and C have its rows.
+#[test]
+fn a_node_whose_own_file_is_lost_takes_up_what_those_of_the_others_have() {
+    let mut net = Net::three(33);
+    net.put("A", 0..700, 1);
+    net.put("B", 1_000..1_020, 1);
+    net.run(SEC);
+    let old = written(&net, "B");
+    // What C wrote is newer than what B did: both are asked.
+    net.put("A", 700..720, 1);
+    net.run(SEC);
+    let new = written(&net, "C");
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    for (node, file) in [("A", None), ("B", Some(&old)), ("C", Some(&new))] {
+        net.start(node, 2);
+        if let Some(file) = file {
+            give(&mut net, node, file, 10);
+        }
+    }
+    net.run_until(8 * SEC, |net| ["A", "B", "C"].iter().all(|n| net.see(n).cluster.is_in_sync()));
+    net.run_until(SEC, Net::all_equal);
+    let keys: Vec<u128> = net.see("A").own.keys().copied().collect();
+    assert_eq!(keys, (0..720).collect::<Vec<_>>());
+    let keys: Vec<u128> = net.see("B").own.keys().copied().collect();
+    assert_eq!(keys, (1_000..1_020).collect::<Vec<_>>(), "B needs nobody");
+    assert!(net.see("C").own.is_empty());
+    net.assert_told();
+}
+
+/// One node is in service before the others are back: it was as cold as they are, so its file, and theirs, still count.
+#[test]
+fn a_node_that_is_ready_first_keeps_what_the_others_lack() {
+    let mut net = Net::three(34);
+    net.put("A", 0..20, 1);
+    net.put("B", 20..40, 1);
+    net.run(SEC);
+    let file = written(&net, "C");
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    net.start("C", 2);
+    give(&mut net, "C", &file, 10);
+    net.start("A", 2);
+    net.run_until(8 * SEC, |net| net.see("C").cluster.is_in_sync());
+    // B comes later: its rows are orphans at C by now.
+    net.run(3 * SEC);
+    net.start("B", 2);
+    net.run_until(8 * SEC, |net| ["A", "B"].iter().all(|n| net.see(n).cluster.is_in_sync()));
+    net.run_until(SEC, Net::all_equal);
+    for (node, first) in [("A", 0), ("B", 20)] {
+        let keys: Vec<u128> = net.see(node).own.keys().copied().collect();
+        assert_eq!(keys, (first..first + 20).collect::<Vec<_>>(), "{node}");
+    }
+}
+
+/// C lives on; A and B return together, and B's file has old rows of A: nobody is asked for a file.
+#[test]
+fn files_of_others_count_for_nothing_where_somebody_has_lived_on() {
+    let mut net = Net::three(35);
+    net.put("A", 0..20, 1);
+    net.run(SEC);
+    let file = written(&net, "B");
+    net.write("A", (0..20).map(|key| crate::Op::Remove { key }).collect());
+    net.run(SEC);
+    ["A", "B"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(2 * SEC);
+    ["A", "B"].iter().for_each(|n| net.start(n, 2));
+    give(&mut net, "B", &file, 2);
+    net.run_until(8 * SEC, |net| ["A", "B"].iter().all(|n| net.see(n).cluster.is_in_sync()));
+    net.run(40 * SEC);
+    assert!(net.all_equal() && net.see("A").own.is_empty());
+    assert_eq!(net.see("B").cluster.get(5).count(), 0);
+    net.assert_told();
+}
+
+/// A has a new life and stands still in it: B, which begins after that, has only its file to know A's rows from (simulator seed 479).
+#[test]
+fn rows_of_a_node_that_stands_still_in_a_new_life_are_orphans() {
+    let mut net = Net::three(36);
+    net.put("A", 0..20, 1);
+    net.run(SEC);
+    let file = written(&net, "B");
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    net.start("A", 2);
+    net.run(4 * SEC);
+    net.hang("A");
+    net.start("B", 2);
+    give(&mut net, "B", &file, 14);
+    net.run_until(8 * SEC, |net| net.see("B").cluster.is_in_sync());
+    let found: Vec<_> = net.see("B").cluster.get(5).map(|f| (f.owner.clone(), f.orphaned)).collect();
+    assert_eq!(found, [(life("A", 1), true)]);
+    // When it goes on, what it says counts.
+    net.resume("A");
+    net.run_until(4 * SEC, Net::all_equal);
+    net.run(SEC);
+    assert_eq!(net.see("B").cluster.get(5).count(), 0);
+    net.assert_told();
 }

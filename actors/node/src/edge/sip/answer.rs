@@ -163,21 +163,14 @@ impl DeviceHost {
     }
     /// 401 with a fresh nonce; nothing is remembered of it.
     pub(super) fn challenge(&mut self, request: &Request<'_, '_>, stale: bool, out: &mut Outbox) {
-        let unix = self.unix_seconds();
-        let nonce_time = self.nonce_time(request, unix);
-        let salt = self.edge.next_salt();
-        let nonce = self.edge.nonces.issue(nonce_time, salt);
+        let (time, id) = self.edge.issuer.next_id();
+        let nonce = self.edge.nonces.issue(time, id);
         emit(out, request.peer, |w| {
             response_to(w, request.message, request.facts, Status::UNAUTHORIZED, &request.tag, request.peer.addr);
             self.edge.challenges.write(w, &nonce, stale);
             w.end();
         });
         self.metrics.responded(401);
-    }
-    /// A nonce is never older than the last one its device used: that one may come from a node whose clock runs ahead.
-    fn nonce_time(&self, request: &Request<'_, '_>, unix: u32) -> u32 {
-        let Some(crate::locator::Alias::Device(device)) = request.named else { return unix };
-        self.nonces_of(device).next_nonce_time(unix)
     }
     /// 423 with the shortest time granted (section 10.3 step 7).
     pub(super) fn too_brief(&mut self, request: &Request<'_, '_>, out: &mut Outbox) {
@@ -249,17 +242,5 @@ impl DeviceHost {
         self.simple(request, Status::OK, out, |w| {
             w.date(date);
         });
-    }
-}
-
-impl Edge {
-    /// Rises within a second, so that the nonce issued later is the newer one; its low byte says which node made it.
-    fn next_salt(&mut self) -> u32 {
-        self.salt = self.salt.wrapping_add(1 << 8) & !0xff;
-        self.salt | u32::from(self.issuer)
-    }
-    /// Whether the nonce with this id is one of this node's.
-    pub(super) fn issued_here(&self, id: u32) -> bool {
-        id & 0xff == u32::from(self.issuer)
     }
 }

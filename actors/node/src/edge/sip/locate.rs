@@ -76,7 +76,7 @@ impl Handler<Located> for DeviceHost {
             return;
         }
         let now = self.clock.now();
-        self.begin_turn();
+        self.begin_turn(now);
         let tag = self.edge.tag(message.call_id());
         let request = Request { message: &message, facts: &facts, peer, named: None, tag, key: OnceCell::new() };
         let mut out = self.stream_out.take().unwrap_or_default();

@@ -21,19 +21,20 @@ use bytes::Bytes;
 use gate::{Claimant, Gate, Presented};
 use std::cell::OnceCell;
 use std::net::SocketAddr;
-use tandem_base::{DeviceKey, Time};
+use tandem_base::{DeviceKey, Time, UnixMillis};
 use tandem_host::outbox::{Flow, Outbox, Peer};
 use tandem_host::random::Random;
 use tandem_model::config;
 use tandem_model::row::device_key_of_bytes;
 use tandem_sip::digest::{Algorithm, Asker, Challenges, LastRequest};
-use tandem_sip::nonce::NonceKey;
+use tandem_sip::nonce::{Issuer, NonceKey};
 use tandem_sip::transaction::server::Seen;
 use tandem_sip::transaction::{ClientTransactions, Keyer, ServerTransactions, TransactionKey};
 use tandem_sip::{
     Datagram, Facts, Header, Message, Method, Policy, Refusal, RefusalReason, Status, datagram, read_contacts,
     read_request,
 };
+use used::Use;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Option tags that a Require may name.
@@ -84,19 +85,18 @@ pub struct Edge {
     own_uri: Vec<u8>,
     addresses: Addresses,
     tag_seed: u64,
-    salt: u32,
-    /// Marks this node's nonces.
-    issuer: u8,
+    /// Of this node's nonces, in this life.
+    pub(crate) issuer: Issuer,
     date: DateLine,
     scratch: Box<[u8]>,
     pending: Vec<(Peer, Bytes)>,
 }
 
 impl Edge {
-    /// For node number `index` of the directory, at these addresses.
+    /// For the node that issues these nonces, at these addresses.
     pub fn new(
         secrets: &Secrets,
-        index: u16,
+        issuer: Issuer,
         addresses: Addresses,
         directory: &Directory,
         random: &mut Random,
@@ -119,9 +119,7 @@ impl Edge {
             own_uri: Vec::new(),
             addresses,
             tag_seed: random.next_u64(),
-            // Another life of this node may have issued nonces in this very second.
-            salt: u32::try_from(random.next_u64() >> 40).unwrap_or(0) << 8,
-            issuer: (index & 0xff) as u8,
+            issuer,
             date: DateLine::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             pending: Vec::new(),
@@ -160,9 +158,10 @@ impl Edge {
             self.own_uri.extend_from_slice(uri);
         }
     }
-    /// The wall clock stands at this second.
-    pub(crate) fn begin_second(&mut self, unix: u32) {
-        self.date.set(unix);
+    /// A turn begins.
+    pub(crate) fn begin_turn(&mut self, now: Time, unix_millis: u64) {
+        self.date.set(UnixMillis(unix_millis).as_secs_u32());
+        self.issuer.advance(now, unix_millis);
     }
     /// A message that leaves with the next turn.
     pub(crate) fn send_later(&mut self, peer: Peer, bytes: &[u8]) {
@@ -392,9 +391,8 @@ impl DeviceHost {
         let presented = message.credentials(Header::Authorization, self.directory.realm.as_bytes());
         let presented = presented.map(|a| Presented { username: a.username, credentials: a.credentials() });
         let claimant = Claimant { aor, named: request.named, method: message.method_name(), presented };
-        let unix = self.unix_seconds();
-        let Edge { nonces, last_request, .. } = &mut self.edge;
-        let (device, nonce) = match gate::judge(&self.directory, nonces, last_request, unix, &claimant) {
+        let Edge { nonces, last_request, issuer, .. } = &mut self.edge;
+        let (device, nonce) = match gate::judge(&self.directory, nonces, last_request, issuer.secs(), &claimant) {
             Gate::Pass(device, nonce) => (device, nonce),
             Gate::Challenge { stale, failure } => {
                 if let Some(failure) = failure {
@@ -455,7 +453,7 @@ impl DeviceHost {
         let wish = match read::wish(request.message, &contacts, &self.directory.settings, &mut path) {
             Ok(what) => what,
             Err(read::NoWish::HeartBeat) => {
-                if nonce.is_some_and(|nonce| !self.may_use(device, nonce, false)) {
+                if nonce.is_some_and(|nonce| !self.may_use(device, nonce, Use::BindsNothing)) {
                     return self.challenge(request, true, out);
                 }
                 if let Some(nonce) = nonce {
@@ -472,8 +470,8 @@ impl DeviceHost {
                 return self.plain(request, Status::BAD_REQUEST, out);
             }
         };
-        let binds = matches!(wish, crate::registrar::What::Bind { .. });
-        if nonce.is_some_and(|nonce| !self.may_use(device, nonce, binds)) {
+        let what = if matches!(wish, crate::registrar::What::Bind { .. }) { Use::Binds } else { Use::BindsNothing };
+        if nonce.is_some_and(|nonce| !self.may_use(device, nonce, what)) {
             return self.challenge(request, true, out);
         }
         let wish = crate::registrar::Wish {
