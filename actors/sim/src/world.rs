@@ -133,14 +133,7 @@ impl World {
         for phone in phones.all() {
             shared.sip.borrow_mut().set_lag(phone.local(), phone.profile().settings().reaction);
         }
-        let (mut stations, mut dials) = (Vec::new(), Vec::new());
-        for (index, node) in (0..).zip(directory.nodes.iter()) {
-            let address = directory.sip_address(node, true, false).ok_or_else(|| format!("{node} has no address"))?;
-            let dial = DIALS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::leak(Box::default()));
-            dial.set(0);
-            dials.push(dial);
-            stations.push(Station::new(node.clone(), index, address, dial, shared.clone()));
-        }
+        let (stations, dials) = stations_of(&shared)?;
         let settings = &setup.config.settings;
         let paces = Paces::new(settings.registrations_per_second, settings.registrations_burst);
         let somebody = directory.nodes.first().cloned().ok_or("there is no node")?;
@@ -558,6 +551,20 @@ impl Drop for World {
     fn drop(&mut self) {
         DIALS.with_borrow_mut(|free| free.append(&mut self.dials));
     }
+}
+
+/// The nodes of a run, and the dials of their clocks.
+fn stations_of(shared: &Shared) -> Result<(Vec<Station>, Vec<&'static Dial>), String> {
+    let (mut stations, mut dials) = (Vec::new(), Vec::new());
+    for (index, node) in (0..).zip(shared.directory.nodes.iter()) {
+        let address = shared.directory.sip_address(node, true, false);
+        let address = address.ok_or_else(|| format!("{node} has no address"))?;
+        let dial = DIALS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::leak(Box::default()));
+        dial.set(0);
+        dials.push(dial);
+        stations.push(Station::new(node.clone(), index, address, dial, shared.clone()));
+    }
+    Ok((stations, dials))
 }
 
 /// Whether two nodes hear each other.

@@ -101,11 +101,15 @@ pub enum NonceState {
 }
 
 /// The low bits of an id say whose it is.
-const MARK_BITS: u32 = 16;
+const MARK_BITS: u32 = 12;
+/// Of these the lowest say which node: a cluster has at most 64 members. The rest say which of its lives.
+const NODE_BITS: u32 = 6;
+/// Most nonces that bear the time of one second; a node cannot make as many.
+const NUMBER_MAX: u32 = u32::MAX >> MARK_BITS;
 
 /// Whose an id is.
 pub const fn issuer_of(id: u32) -> u16 {
-    id as u16
+    (id & ((1 << MARK_BITS) - 1)) as u16
 }
 /// Whether two ids are of one issuer.
 pub const fn same_issuer(a: u32, b: u32) -> bool {
@@ -124,7 +128,7 @@ pub struct Issuer {
     /// Its clock.
     secs: u32,
     /// Time and number of the last nonce.
-    last: (u32, u16),
+    last: (u32, u32),
     /// Nonces from before this second are none of this issuer's any more.
     floor: u32,
 }
@@ -133,10 +137,9 @@ impl Issuer {
     /// A node's life begins: number `node` of the cluster, at `now`, when the wall clock shows `unix_millis`. Nonces of its earlier lives are
     /// another issuer's: what was used of them is not known any more.
     pub fn new(node: u16, life: u64, now: Time, unix_millis: u64) -> Self {
-        let [node, ..] = node.to_le_bytes();
         let [life, ..] = life.to_le_bytes();
-        let mut made =
-            Self { mark: u16::from_be_bytes([life, node]), offset: 0, secs: 0, last: (0, u16::MAX), floor: 0 };
+        let mark = issuer_of(u32::from(life) << NODE_BITS | u32::from(node) & ((1 << NODE_BITS) - 1));
+        let mut made = Self { mark, offset: 0, secs: 0, last: (0, NUMBER_MAX), floor: 0 };
         made.advance(now, unix_millis);
         (made.floor, made.last.0) = (made.secs, made.secs.saturating_sub(1));
         made
@@ -147,23 +150,25 @@ impl Issuer {
         self.offset = self.offset.max(unix_millis.saturating_sub(monotonic));
         self.secs = u32::try_from(monotonic.saturating_add(self.offset) / 1_000).unwrap_or(u32::MAX);
     }
-    /// What its clock shows, in seconds since 1970: what ages of nonces are judged by.
+    /// What its clock shows, in seconds since 1970: what ages of nonces are judged by. Never less than the time of its last nonce.
     pub const fn secs(&self) -> u32 {
-        self.secs
+        if self.secs < self.last.0 { self.last.0 } else { self.secs }
     }
     /// Time and id of the next nonce.
     pub fn next_id(&mut self) -> (u32, u32) {
         let (time, number) = self.last;
-        self.last = match number.checked_add(1) {
-            _ if self.secs > time => (self.secs, 0),
-            Some(number) => (time, number),
+        self.last = if self.secs > time {
+            (self.secs, 0)
+        } else if number < NUMBER_MAX {
+            (time, number + 1)
+        } else {
             // So many in one second: the rest are dated ahead.
-            None => (time.saturating_add(1), 0),
+            (time.saturating_add(1), 0)
         };
         let (time, number) = self.last;
-        (time, u32::from(number) << MARK_BITS | u32::from(self.mark))
+        (time, number << MARK_BITS | u32::from(self.mark))
     }
-    /// Whether an id has this issuer's mark: no other node's has, and of the lives of one node one in 256.
+    /// Whether an id has this issuer's mark: no other node's has, and of the lives of one node one in 64.
     pub const fn is_marked(&self, id: u32) -> bool {
         same_issuer(id, self.mark as u32)
     }
@@ -402,8 +407,8 @@ mod tests {
         let unix = u64::from(NOW) * 1_000;
         let at = |secs: u64| Time::from_secs(secs);
         let mut issuer = Issuer::new(3, 0x1_02, at(50), unix);
-        assert_eq!(issuer.next_id(), (NOW, 0x203), "node 3, life 2 of 256");
-        assert_eq!(issuer.next_id(), (NOW, 1 << MARK_BITS | 0x203));
+        assert_eq!(issuer.next_id(), (NOW, 0x83), "node 3, life 2 of 64");
+        assert_eq!(issuer.next_id(), (NOW, 1 << MARK_BITS | 0x83));
         let mut before = issuer.next_id();
         // Set back by an hour, forward by ten minutes, back again.
         for (now, wall) in [(51, unix - 3_600_000), (52, unix + 600_000), (53, unix), (54, unix)] {
@@ -413,12 +418,13 @@ mod tests {
             before = next;
         }
         assert_eq!(issuer.secs(), NOW + 602, "the furthest it was ever shown, and what has passed since");
-        for _ in 0..3 * 65_536 {
+        for _ in 0..3 << 20 {
             let next = issuer.next_id();
-            assert!(next > before && same_issuer(next.1, 0x203));
+            assert!(next > before && same_issuer(next.1, 0x83));
             before = next;
         }
-        assert!(before.0 <= NOW + 602 + 3);
+        // More than a node can make in a second are dated ahead, and young enough for itself all the same.
+        assert_eq!((before.0, issuer.secs()), (NOW + 605, NOW + 605));
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn try_namespace() -> Result<(), Error> {
     run("ip", &["netns", "add", &name]).map_err(no)?;
     let tried = run("ip", &["-n", &name, "link", "add", "name", "a", "type", "veth", "peer", "name", "b"])
         .and_then(|_| run("ip", &["-n", &name, "link", "add", "name", "c", "type", "bridge"]))
-        .and_then(|_| run("ip", &["netns", "exec", &name, "nft", "add table ip tandem_try"]));
+        .and_then(|_| run("ip", &["netns", "exec", &name, "nft", "add table ip try_it"]));
     let _ = run("ip", &["netns", "delete", &name]);
     tried.map(drop).map_err(no)
 }
