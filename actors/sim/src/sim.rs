@@ -173,17 +173,20 @@ impl Sim {
     /// Everything is healed; then everybody must be home within the limit, and stay there.
     pub fn heal_and_go_home(&mut self) -> bool {
         self.runtime.block_on(async { self.world.heal() });
+        self.world.let_people_rest();
         let until = self.now() + self.limits.home;
         while self.run_for(LOOK) {
-            if self.is_everybody_home() {
-                return self.run_for(STAY) && self.still_home();
+            if self.is_everybody_home() && self.world.copies_of_database_differ().is_none() {
+                self.runtime.block_on(async { self.world.last_changes() });
+                return self.run_for(STAY.max(self.world.last_words())) && self.still_home();
             }
             if self.now() >= until {
                 let table = self.table();
                 let how = format!(
-                    "{:?} after all was healed: {table:?}; copies: {:?}",
+                    "{:?} after all was healed: {table:?}; copies: {:?}; database: {:?}",
                     self.limits.home,
-                    self.looks.differed()
+                    self.looks.differed(),
+                    self.world.copies_of_database_differ()
                 );
                 self.world.broken = Some(Broken { rule: "everybody_goes_home", how });
             }
@@ -192,12 +195,13 @@ impl Sim {
     }
 
     fn still_home(&mut self) -> bool {
-        let home = self.is_everybody_home();
-        if !home {
-            let how = format!("{:?}", self.table());
+        let (home, differ) = (self.is_everybody_home(), self.world.copies_of_database_differ());
+        if !home || differ.is_some() {
+            let how = format!("{:?} {differ:?}", self.table());
             self.world.broken = Some(Broken { rule: "everybody_stays_home", how });
         }
-        home
+        self.world.judge_database();
+        self.world.broken.is_none()
     }
 
     /// The run is over.

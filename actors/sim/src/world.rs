@@ -4,6 +4,8 @@
 //! anything but the virtual clock and the seed.
 
 mod apply;
+mod configuration;
+mod small;
 
 use crate::check::lives::Lives;
 use crate::check::{Checks, Picture};
@@ -19,7 +21,8 @@ use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
 use crate::thief::Thief;
-use bytes::Bytes;
+use configuration::Configuration;
+use small::{botch, database_of, joined};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -103,6 +106,7 @@ pub struct World {
     journal_read: u64,
     paces: Paces,
     thief: Option<Thief>,
+    configuration: Option<Configuration>,
     next_check: Time,
     pub(crate) broken: Option<Broken>,
     pub(crate) steps: u64,
@@ -128,6 +132,7 @@ impl World {
             bell: Bell::default(),
             frames: Arc::new(Mutex::new(Vec::new())),
             seed: dice.next_u64(),
+            database: database_of(&setup)?,
         };
         let phones = Phones::new(&setup, &directory, &mut dice)?;
         for phone in phones.all() {
@@ -168,6 +173,7 @@ impl World {
             journal_read: 0,
             paces,
             thief: setup.thief.then(|| Thief::new(Random::seeded(setup.seed ^ 0x7e1f))),
+            configuration: setup.database.then(|| Configuration::new(setup.seed)),
             next_check: Time::ZERO,
             broken: None,
             steps: 0,
@@ -226,7 +232,9 @@ impl World {
         let slow = self.stations.iter().filter_map(Station::due).min();
         let disks = self.stations.iter().filter_map(Station::written_at).min();
         let kept = self.keeping.values().copied().min();
-        let nets = [disks, kept, self.shared.links.next_deadline(), self.phones.next_deadline()];
+        let copies = self.stations.iter().filter_map(Station::config_done_at).min();
+        let people = self.configuration.as_ref().and_then(Configuration::deadline);
+        let nets = [disks, copies, people, kept, self.shared.links.next_deadline(), self.phones.next_deadline()];
         [plan, sip, round, start, slow].into_iter().chain(nets).flatten().min()
     }
 
@@ -248,8 +256,11 @@ impl World {
         for wish in wanted {
             self.carry_out(now, wish);
         }
+        self.administer(now);
         self.settle(now);
+        self.hear(now);
         self.stations.iter_mut().for_each(|s| s.write(now));
+        self.let_disks_work(now);
         self.end_who_has_kept(now);
         self.begin_new_lives(now);
         self.read_journal(now);
@@ -565,32 +576,4 @@ fn stations_of(shared: &Shared) -> Result<(Vec<Station>, Vec<&'static Dial>), St
         stations.push(Station::new(node.clone(), index, address, dial, shared.clone()));
     }
     Ok((stations, dials))
-}
-
-/// Whether two nodes hear each other.
-fn joined(cuts: &BTreeSet<(u16, u16)>) -> impl Fn(usize, usize) -> bool {
-    let index = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-    move |a, b| {
-        let (a, b) = (index(a), index(b));
-        !cuts.contains(&(a, b)) && !cuts.contains(&(b, a))
-    }
-}
-
-/// A message of a stranger, broken now and then: cut short, or with some other bytes in it.
-fn botch(dice: &mut Random, bytes: Bytes) -> Bytes {
-    if dice.below(100) >= BROKEN_IN_100 || bytes.is_empty() {
-        return bytes;
-    }
-    let place = |dice: &mut Random| usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0);
-    if dice.below(2) == 0 {
-        return bytes.slice(..place(dice));
-    }
-    let mut other = bytes.to_vec();
-    for _ in 0..=dice.below(8) {
-        let at = place(dice);
-        if let Some(byte) = other.get_mut(at) {
-            *byte = u8::try_from(dice.below(256)).unwrap_or(0);
-        }
-    }
-    Bytes::from(other)
 }
