@@ -89,7 +89,7 @@ impl Cold {
                 let began = stations.get(*from).and_then(Station::began).unwrap_or_default();
                 long && (moment.joined)(node, *from) && quiet && moment.now.since(began) < TOGETHER
             });
-            for promise in promises {
+            for promise in promises.iter().filter(|promise| (moment.is_settled)(promise.device)) {
                 let own = promise.owner.node == mine.me.node;
                 let concerns = if *from == node { own || is_away(&promise.owner, mine, moment) } else { own && asked };
                 if !concerns || promise.until <= moment.now + NEARLY_OVER {

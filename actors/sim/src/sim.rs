@@ -159,10 +159,13 @@ impl Sim {
     /// Whether every phone is served by its primary, by its own word and by the node's, and all copies are equal.
     pub fn is_everybody_home(&mut self) -> bool {
         let home = |p: &tandem_loadtest::Phone| p.status() == Status::Registered && p.rank() == Some(Rank::HOME);
-        let phones = self.world.phones.all().len();
-        let felt = self.world.phones.all().iter().filter(|p| home(p)).count();
+        let is_settled = self.world.is_settled();
+        let phones: Vec<_> = self.world.phones.all().iter().enumerate().filter(|(n, _)| is_settled(*n)).collect();
+        let felt = phones.iter().filter(|(_, p)| home(p)).count();
+        let phones = phones.len();
         self.runtime.block_on(async { self.world.refresh_facts() });
-        let ranks = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here).map(|(.., rank)| *rank);
+        let here = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here);
+        let ranks = here.filter(|(device, ..)| is_settled(device.0 as usize)).map(|(.., rank)| *rank);
         let held: Vec<_> = ranks.collect();
         felt == phones
             && held.len() == phones

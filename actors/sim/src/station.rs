@@ -5,7 +5,7 @@
 //! it wants to know it asks.
 
 use crate::database::disk::Opened;
-use crate::database::{ConfigDisk, Folder};
+use crate::database::{ConfigDisk, Folder, Running};
 use crate::net::{Letter, SipNet};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -27,7 +27,6 @@ use tandem::edge::sip::{Addresses, Secrets};
 use tandem::journal::Journal;
 use tandem::locator::DeviceIndex;
 use tandem::node;
-use tandem::process::Live;
 use tandem::registration::Entry;
 use tandem::state::StateFolder;
 use tandem::tables::TableFile;
@@ -128,6 +127,8 @@ struct Life {
     written_at: Option<Time>,
     /// What it found in its file.
     found: Vec<Saved<Entry>>,
+    /// What works changes of the configuration into directories.
+    live: Option<Running>,
 }
 
 /// See the module.
@@ -154,6 +155,8 @@ pub struct Station {
     config: Option<ConfigDisk>,
 }
 
+/// The directory of a life, its copy of the database, and what tells it of changes.
+type Configured = (Arc<Directory>, Option<ConfigParts>, Option<Running>);
 /// A file of run-time tables, and how often it is written.
 type Tables = Option<(TableFile, Duration)>;
 
@@ -317,7 +320,7 @@ impl Station {
         let me = NodeLife { node: self.name.clone(), incarnation };
         let (tables, hand) = self.open_tables(&folder, clock)?;
         let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();
-        let config = self.open_config(&me, clock)?;
+        let (directory, config, live) = self.open_config(&me, clock)?;
         let (handles, mailboxes) = tree::mailboxes(&me, clock);
         let link = shared.links.attach(me.clone(), self.sink(&handles)).map_err(|e| e.to_string())?;
         let flag = Arc::new(Flag { set: AtomicBool::new(true), bell: shared.bell.clone() });
@@ -326,7 +329,7 @@ impl Station {
         let entered = set.enter();
         let parts = tree::Parts {
             me: me.clone(),
-            directory: Arc::clone(&shared.directory),
+            directory: Arc::clone(&directory),
             journal: Arc::clone(&shared.journal),
             clock,
             random: Random::seeded(own),
@@ -351,6 +354,9 @@ impl Station {
         let (flush, beat) = (handles.host.clone(), handles.clone());
         let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
         drop(entered);
+        if let Some(live) = &live {
+            live.begins(&self.name, handles.clone(), directory);
+        }
         let began = shared.clock.now();
         self.life = Some(Life {
             me,
@@ -367,6 +373,7 @@ impl Station {
             hand,
             written_at: None,
             found,
+            live,
         });
         Ok(Start::Lives)
     }
@@ -409,15 +416,22 @@ impl Station {
         }))
     }
 
-    /// Its copy of the configuration database, opened as a process does, and what keeps it equal to the others.
-    fn open_config(&mut self, me: &NodeLife, clock: Clock) -> Result<Option<ConfigParts>, String> {
-        let (Some(disk), Some((_, file))) = (&mut self.config, &self.shared.database) else { return Ok(None) };
-        let directory = &self.shared.directory;
-        let Opened { databases, head, .. } = disk.open(&self.name, file, (clock, directory))?;
-        databases.tell(&self.shared.journal, clock);
-        let (live, _) = Live::by_hand(directory, std::slice::from_ref(&self.name), &self.shared.journal, clock);
-        let database = databases.life(&self.name, head, &Arc::new(live));
-        Ok(database.map(|database| node::config_parts(database, me, directory, clock)))
+    /// Its copy of the configuration database, opened as a process does, what keeps it equal to the others, and what tells the node of changes.
+    fn open_config(&mut self, me: &NodeLife, clock: Clock) -> Result<Configured, String> {
+        let (first, journal) = (&self.shared.directory, &self.shared.journal);
+        let (Some(disk), Some((_, file))) = (&mut self.config, &self.shared.database) else {
+            return Ok((Arc::clone(first), None, None));
+        };
+        let Opened { databases, directory, head } = disk.open(&self.name, file, (clock, first))?;
+        databases.tell(journal, clock);
+        let running = Running::new(&self.name, &directory, &databases, (journal, clock));
+        let database = databases.life(&self.name, head, running.live());
+        let parts = database.map(|database| node::config_parts(database, me, &directory, clock));
+        Ok((directory, parts, Some(running)))
+    }
+    /// Its copy and what tells the node of changes, when it lives.
+    pub fn config_and_live(&mut self) -> Option<(&mut ConfigDisk, &mut Running)> {
+        self.config.as_mut().zip(self.life.as_mut()?.live.as_mut())
     }
     /// Its copy of the configuration database.
     pub fn config_disk(&mut self) -> Option<&mut ConfigDisk> {
@@ -427,9 +441,10 @@ impl Station {
     pub fn named_config_disk(&mut self) -> Option<(&NodeName, &mut ConfigDisk)> {
         Some((&self.name, self.config.as_mut()?))
     }
-    /// When its copy's disk is done with what it does.
+    /// When its copy's disk is done with what it does, or a change is worked in.
     pub fn config_done_at(&self) -> Option<Time> {
-        self.config.as_ref()?.done_at()
+        let live = self.life.as_ref().and_then(|life| life.live.as_ref()?.done_at());
+        [self.config.as_ref()?.done_at(), live].into_iter().flatten().min()
     }
     /// Its actors, when it runs.
     pub fn handles(&self) -> Option<&Handles> {

@@ -258,7 +258,6 @@ impl World {
         }
         self.administer(now);
         self.settle(now);
-        self.hear(now);
         self.stations.iter_mut().for_each(|s| s.write(now));
         self.let_disks_work(now);
         self.end_who_has_kept(now);
@@ -369,6 +368,7 @@ impl World {
     }
 
     fn read_journal(&mut self, now: Time) {
+        let is_settled = self.is_settled();
         for event in self.shared.journal.after(self.journal_read, JOURNAL_PAGE) {
             self.journal_read = event.sequence;
             let node = event.node.as_ref().map_or("", |n| n.as_str());
@@ -387,7 +387,7 @@ impl World {
             let paced = if adopted { Ok(()) } else { self.paces.admitted(now, &node) };
             let moved = event.device.and_then(|name| {
                 let device = self.directory.find_key(tandem_model::row::device_key(&name))?;
-                let index = self.directory.node_index(&node)?;
+                let index = self.directory.node_index(&node).filter(|_| is_settled(device.0 as usize))?;
                 let (device, node) = (device.0 as usize, usize::from(index));
                 if adopted {
                     self.history.taken_up(device, node);
@@ -416,7 +416,8 @@ impl World {
             let how = format!("{node} has found a spoilt file of tables and says nothing");
             Err(Broken { rule: "a_spoilt_file_is_reported", how })
         });
-        if let Err(broken) = verdict.and(panics).and(silent).and_then(|()| self.entries(now)) {
+        let works = self.directories_are_copies(false);
+        if let Err(broken) = verdict.and(panics).and(silent).and(works).and_then(|()| self.entries(now)) {
             self.broken.get_or_insert(broken);
         }
     }
@@ -438,11 +439,13 @@ impl World {
             stations.iter().position(|s| s.address == at)
         };
         let is_on = |device: usize| self.phones.is_on(device);
+        let is_settled = self.is_settled();
         let picture = Picture {
             now,
             directory: &self.directory,
             facts: &self.facts,
             fresh: &self.fresh,
+            is_settled: &is_settled,
             is_on: &is_on,
             truth: &truth,
             reaches: &reaches,
@@ -461,7 +464,7 @@ impl World {
             let serves = facts.filter(|f| f.overview.state == NodeState::InService && !self.served.contains(&f.me));
             let Some(me) = serves.map(|f| f.me.clone()) else { continue };
             self.served.insert(me);
-            let joined = joined(&self.cuts);
+            let (joined, is_settled) = (joined(&self.cuts), self.is_settled());
             let moment = Moment {
                 now,
                 directory: &self.directory,
@@ -469,6 +472,7 @@ impl World {
                 history: &self.history,
                 calm_since: self.calm_since,
                 joined: &joined,
+                is_settled: &is_settled,
             };
             if let Some(station) = self.stations.get_mut(observer) {
                 complete_at_entry(observer, station, &moment)?;
@@ -495,7 +499,7 @@ impl World {
     /// What is broken without patience.
     pub(crate) fn compare(&mut self, looks: &mut Looks) -> Result<Option<String>, Broken> {
         self.refresh_facts();
-        let joined = joined(&self.cuts);
+        let (joined, is_settled) = (joined(&self.cuts), self.is_settled());
         let moment = Moment {
             now: self.shared.clock.now(),
             directory: &self.directory,
@@ -503,13 +507,14 @@ impl World {
             history: &self.history,
             calm_since: self.calm_since,
             joined: &joined,
+            is_settled: &is_settled,
         };
         looks.look(&mut self.stations, &moment)
     }
 
     /// Facts of every node that runs, asked again of those that have run since.
     pub(crate) fn refresh_facts(&mut self) {
-        let (now, devices) = (self.shared.clock.now(), self.directory.len());
+        let (now, devices) = (self.shared.clock.now(), self.phones.all().len());
         for (node, station) in self.stations.iter_mut().enumerate() {
             let (Some(facts), Some(fresh)) = (self.facts.get_mut(node), self.fresh.get_mut(node)) else { continue };
             if !station.runs() {
@@ -520,7 +525,8 @@ impl World {
             } else if station.take_ran() || facts.is_none() {
                 let me = station.me().cloned();
                 let answer = station.look();
-                let new = me.zip(answer).map(|(me, (stock, overview))| Facts::new(me, stock, overview, devices));
+                let first = &self.directory;
+                let new = me.zip(answer).map(|(me, answer)| Facts::new(me, first, answer, devices));
                 self.changed |= match (&*facts, &new) {
                     (Some(old), Some(new)) => !old.same_but_stamps(new),
                     _ => true,

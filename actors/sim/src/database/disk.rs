@@ -13,6 +13,7 @@ use tandem::config::store::NodeStore;
 use tandem::directory::Directory;
 use tandem::process::Databases;
 use tandem_base::{NodeName, Time};
+use tandem_database::replication::Work;
 use tandem_database::{Head, Reader, StoreError, StoreSettings, Worker};
 use tandem_host::clock::Clock;
 use tandem_host::disk::{Access, Disk, DiskFault, RealDisk};
@@ -78,6 +79,7 @@ pub struct ConfigDisk {
     fault: Option<DiskFault>,
     slow: Duration,
     open: Option<Open>,
+    forgotten: Vec<String>,
 }
 
 struct Open {
@@ -107,7 +109,7 @@ impl ConfigDisk {
         if dice.below(3) == 0 {
             settings.log_changes = SHORT_LOG.0 + dice.below(SHORT_LOG.1);
         }
-        Self { folder, path, settings, dice, fault: None, slow: Duration::ZERO, open: None }
+        Self { folder, path, settings, dice, fault: None, slow: Duration::ZERO, open: None, forgotten: Vec::new() }
     }
     /// What it does wrong.
     pub fn set(&mut self, fault: Option<DiskFault>, slow: Duration) {
@@ -145,22 +147,19 @@ impl ConfigDisk {
         let (databases, in_force) = opened.map_err(|e| self.folder.without(&e.to_string()))?;
         let (Some(mut hand), Some(config)) = (hand, in_force) else { return Err(format!("{node} has no copy")) };
         let directory = first.rebuilt(databases.mark(&config), &config).directory;
+        // The hour at which a log is cut.
+        let before = comments(hand.state().reader()).map_err(|e| e.to_string())?;
+        hand.state().run(clock.unix_millis(), Work::Trim);
+        let after = comments(hand.state().reader()).map_err(|e| e.to_string())?;
+        self.forgotten.extend(before.into_iter().filter(|comment| !after.contains(comment)));
         let head = hand.state().head().clone();
         self.open = Some(Open { hand, done_at: None, worked: true, panicked: false });
         self.tell_store();
         Ok(Opened { databases, directory, head })
     }
-    /// The hour at which the log is cut. Returns the comments of the changes that it forgets.
-    ///
-    /// # Errors
-    /// As the disk has them.
-    pub fn trim(&mut self) -> Result<Vec<String>, StoreError> {
-        let Some(open) = &mut self.open else { return Ok(Vec::new()) };
-        let store = open.hand.state().store();
-        let before = comments(store)?;
-        store.trim_log()?;
-        let after = comments(store)?;
-        Ok(before.into_iter().filter(|c| !after.contains(c)).collect())
+    /// The comments of the changes that its log was cut of since this was asked last.
+    pub fn take_forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// When its present job is done.
@@ -179,6 +178,14 @@ impl ConfigDisk {
             let own = Duration::from_micros(JOB_MICROS.0 + self.dice.below(JOB_MICROS.1));
             open.done_at = Some(now + own + self.slow);
         }
+    }
+    /// Dice for what goes with it.
+    pub fn dice(&mut self, bound: u64) -> u64 {
+        self.dice.below(bound)
+    }
+    /// Whether no job waits.
+    pub fn is_idle(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| !open.hand.has_work())
     }
     /// Whether a job was done since this was asked last.
     pub fn take_worked(&mut self) -> bool {

@@ -12,6 +12,16 @@ const NEW_MAX: u64 = 12;
 /// Directory numbers of devices that he adds begin here.
 const NEW_LINES: u64 = 7_000;
 
+/// Groups and pools from this number on are the administrator's: where the devices of the others belong does not change in a run, so that the rules
+/// about places can be asked of their phones.
+const MOVABLE_FROM: u32 = 3;
+
+/// Whether the administrator may change what devices of a group or pool of this name are.
+pub fn is_movable(name: &str) -> bool {
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse::<u32>().is_ok_and(|number| number >= MOVABLE_FROM)
+}
+
 /// A change as somebody wants it.
 pub struct Wish {
     /// What is to be so.
@@ -25,6 +35,13 @@ type Rows = Vec<(String, Document)>;
 fn rows(reader: &Reader, table: Table) -> Result<Rows, StoreError> {
     let mut all = Vec::new();
     reader.each(table, |key, document| all.push((key.to_owned(), document)))?;
+    Ok(all)
+}
+
+/// Those whose place may change: groups and pools by their names, devices by that of their pools.
+fn movable(reader: &Reader, table: Table) -> Result<Rows, StoreError> {
+    let mut all = rows(reader, table)?;
+    all.retain(|(key, row)| is_movable(row.text("pool").unwrap_or(key)));
     Ok(all)
 }
 
@@ -65,7 +82,7 @@ pub fn describe(dice: &mut Random, reader: &Reader, table: Table, serial: u32) -
 }
 
 fn move_device(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, StoreError> {
-    let (devices, pools) = (rows(reader, Table::Device)?, rows(reader, Table::DevicePool)?);
+    let (devices, pools) = (movable(reader, Table::Device)?, movable(reader, Table::DevicePool)?);
     let found = pick(dice, &devices).zip(pick(dice, &pools));
     Ok(found.map(|((key, row), (pool, _))| {
         put(Table::Device, key, row.clone().with("pool", pool.as_str()), format!("{key} goes to {pool}"))
@@ -73,7 +90,7 @@ fn move_device(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, Store
 }
 
 fn reorder_group(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, StoreError> {
-    let groups = rows(reader, Table::Group)?;
+    let groups = movable(reader, Table::Group)?;
     Ok(pick(dice, &groups).map(|(key, row)| {
         let mut members: Vec<String> = row.list("members").map(str::to_owned).collect();
         let by = usize::try_from(dice.below(members.len() as u64)).unwrap_or(0);
@@ -87,7 +104,7 @@ fn reorder_group(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, Sto
 }
 
 fn move_pool(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, StoreError> {
-    let (pools, groups) = (rows(reader, Table::DevicePool)?, rows(reader, Table::Group)?);
+    let (pools, groups) = (movable(reader, Table::DevicePool)?, movable(reader, Table::Group)?);
     let found = pick(dice, &pools).zip(pick(dice, &groups));
     Ok(found.map(|((key, row), (group, _))| {
         put(Table::DevicePool, key, row.clone().with("group", group.as_str()), format!("{key} gets {group}"))
@@ -95,7 +112,7 @@ fn move_pool(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, StoreEr
 }
 
 fn delete_device(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, StoreError> {
-    let devices = rows(reader, Table::Device)?;
+    let devices = movable(reader, Table::Device)?;
     let found = pick(dice, &devices).map(|(key, _)| key);
     Ok(found
         .map(|key| Wish { ops: vec![DraftOp::delete(Table::Device, key.as_str())], text: format!("{key} is deleted") }))
@@ -103,7 +120,7 @@ fn delete_device(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, Sto
 
 /// A new one, or one that was deleted: its phone is still there and goes on trying.
 fn add_device(dice: &mut Random, reader: &Reader) -> Result<Option<Wish>, StoreError> {
-    let (devices, pools) = (rows(reader, Table::Device)?, rows(reader, Table::DevicePool)?);
+    let (devices, pools) = (rows(reader, Table::Device)?, movable(reader, Table::DevicePool)?);
     let Some((pool, _)) = pick(dice, &pools) else { return Ok(None) };
     let has = |name: &str| devices.iter().any(|(key, _)| key == name);
     let gone: Vec<String> = (1..=devices.len()).map(phone).filter(|name| !has(name)).collect();

@@ -126,7 +126,6 @@ impl World {
                     if self.stations.get(index).is_some_and(Station::is_spoilt) {
                         self.unsaid.insert(name.clone());
                     }
-                    self.copy_is_open(index)?;
                     self.paces.begins(&name);
                     self.lives.begins(&name);
                     self.changed = true;

@@ -1,9 +1,13 @@
 //! The configuration database in a run: people change it, disks do their work, copies are judged.
 
 use super::World;
+use crate::database::running::{contents, of_copy};
+use crate::database::wish::is_movable;
 use crate::database::{Administrator, Judge};
 use crate::station::Station;
+use std::sync::Arc;
 use std::time::Duration;
+use tandem::locator::DeviceIndex;
 use tandem_base::Time;
 use tandem_database::Head;
 use tandem_host::random::Random;
@@ -13,6 +17,9 @@ use tandem_rules::invariants::Broken;
 const FIRST_CHANGE: Time = Time::from_secs(2);
 /// What people were told when all has healed is acknowledged within this.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Of so many moments one is looked at whole: what a node works by is read from its copy.
+const LOOK_ONE_IN: u64 = 200;
 
 /// People and judge of a run.
 pub(super) struct Configuration {
@@ -43,7 +50,7 @@ impl World {
         }
     }
     /// What people hear is judged at once.
-    pub(super) fn hear(&mut self, now: Time) {
+    fn hear(&mut self, now: Time) {
         let Some(Configuration { people, judge }) = &mut self.configuration else { return };
         if !people.waits() {
             return;
@@ -67,24 +74,65 @@ impl World {
         let Some(Configuration { judge, .. }) = &mut self.configuration else { return };
         for (node, station) in self.stations.iter_mut().enumerate() {
             let name = station.name.clone();
-            let Some(disk) = station.config_disk() else { continue };
+            let Some((disk, live)) = station.config_and_live() else { continue };
             disk.work(now);
-            if !disk.take_worked() {
+            live.work(now, |bound| disk.dice(bound));
+            if !disk.take_worked() && live.is_idle() {
                 continue;
             }
-            let panicked = disk.has_panicked().then(|| format!("the store of {name}"));
+            judge.forgets(disk.take_forgotten());
+            let panicked = disk.has_panicked() || live.has_panicked();
+            let panicked = panicked.then(|| format!("what keeps the configuration of {name}"));
             let panicked = panicked.map_or(Ok(()), |how| Err(Broken { rule: "nobody_panics", how }));
             let stands = disk.head().map_or(Ok(()), |head| judge.stands(node, &name, head));
             if let Err(why) = panicked.and(stands) {
                 self.broken.get_or_insert(why);
             }
         }
+        // What they have done reaches the nodes and whoever waits, before anybody is asked.
+        self.settle(now);
+        self.hear(now);
     }
-    /// A life has opened its copy; now and then its log is cut first.
-    pub(super) fn copy_is_open(&mut self, node: usize) -> Result<(), String> {
-        let Some(Configuration { judge, .. }) = &mut self.configuration else { return Ok(()) };
-        let Some(disk) = self.stations.get_mut(node).and_then(Station::config_disk) else { return Ok(()) };
-        judge.forgets(disk.trim().map_err(|e| e.to_string())?);
+
+    /// Which devices have a place that no change of a run touches.
+    pub(crate) fn is_settled(&self) -> impl Fn(usize) -> bool + use<> {
+        let (directory, any) = (Arc::clone(&self.directory), self.configuration.is_none());
+        move |device| {
+            let index = DeviceIndex(u32::try_from(device).unwrap_or(u32::MAX));
+            let pool = directory.pool_of(index).and_then(|p| directory.pools.get(usize::from(p)));
+            any || pool.is_some_and(|pool| !is_movable(pool.name.as_str()))
+        }
+    }
+    /// Whether each node works by what its copy says, when nothing is on its way from the one to the other.
+    pub(super) fn directories_are_copies(&mut self, all: bool) -> Result<(), Broken> {
+        let first = Arc::clone(&self.directory);
+        for (node, station) in self.stations.iter_mut().enumerate() {
+            let Some(Some(facts)) = self.facts.get(node) else { continue };
+            let (runs, name) = (station.due().is_none() && station.runs() && !station.is_slow(), station.name.clone());
+            let Some((disk, live)) = station.config_and_live().filter(|(disk, live)| disk.is_idle() && live.is_idle())
+            else {
+                continue;
+            };
+            let (Some(head), true) = (disk.head().filter(|head| head.revision > 0), runs) else { continue };
+            let (told, host, manager) = (live.directory().mark, facts.directory.mark, facts.overview.mark);
+            if (told, told.revision) != (host, head.revision) || host != manager {
+                let how = format!(
+                    "{name} has revision {}, its directory is {told:?}, its host has {host:?}, its CallManager {manager:?}",
+                    head.revision
+                );
+                return Err(Broken { rule: "a_node_works_by_its_copy", how });
+            }
+            if !all && disk.dice(LOOK_ONE_IN) > 0 {
+                continue;
+            }
+            let copy = disk.look(|reader| of_copy(reader, &first)).flatten();
+            let works_by = contents(&facts.directory);
+            if let Some((_, copy)) = copy.filter(|(_, copy)| *copy != works_by) {
+                let (lacks, has) = (copy.difference(&works_by).next(), works_by.difference(&copy).next());
+                let how = format!("{name} at revision {}: the copy has {lacks:?}, the node {has:?}", head.revision);
+                return Err(Broken { rule: "a_node_works_by_its_copy", how });
+            }
+        }
         Ok(())
     }
 
@@ -123,11 +171,13 @@ impl World {
     }
     /// What is in the copies, against what people were told.
     pub(crate) fn judge_database(&mut self) {
-        let Some(Configuration { people, judge }) = &mut self.configuration else { return };
-        let disks = self.stations.iter_mut().filter_map(Station::named_config_disk).collect();
+        let Some(Configuration { people, .. }) = &mut self.configuration else { return };
         let unmade = people.last_not_made().map(|(name, told)| format!("{name}, when all is well: {told:?}"));
         let unmade = unmade.map_or(Ok(()), |how| Err(Broken { rule: "a_change_is_made_when_all_is_well", how }));
-        if let Err(why) = unmade.and(judge.verdict(people, disks)) {
+        let works = self.directories_are_copies(true);
+        let Some(Configuration { people, judge }) = &mut self.configuration else { return };
+        let disks = self.stations.iter_mut().filter_map(Station::named_config_disk).collect();
+        if let Err(why) = unmade.and(works).and(judge.verdict(people, disks)) {
             self.broken.get_or_insert(why);
         }
     }
