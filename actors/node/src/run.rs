@@ -179,6 +179,9 @@ pub(crate) fn failure(error: &NodeError) -> Failure {
         NodeError::Host(_) => {
             failure.remedy("is another Tandem running? `tandem status` tells; or use other ports and another --state")
         }
+        NodeError::OtherCluster { .. } => failure
+            .remedy("name another folder for this cluster with --state DIR")
+            .remedy("to rename that cluster, run it and use `tandem config set cluster`"),
         NodeError::PortNotGiven(_) => {
             failure.remedy("give every [[node]] a sip_udp and sip_tcp, or run all nodes in one process (`tandem run`)")
         }

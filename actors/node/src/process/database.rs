@@ -33,7 +33,7 @@ impl Databases {
     /// Opens the copies of these nodes, and reads the configuration that is in force: none when no copy has one, or none that this version can use.
     ///
     /// # Errors
-    /// [`NodeError::Store`].
+    /// [`NodeError::Store`]; [`NodeError::OtherCluster`].
     pub(super) fn open(
         config: &Config,
         nodes: &[NodeName],
@@ -56,6 +56,13 @@ impl Databases {
             let trouble = |why| NodeError::Store { node: node.clone(), why };
             let loaded = load(&store.reader().map_err(trouble)?).map_err(trouble)?;
             match loaded.config {
+                Some(Ok(found)) if found.cluster.name != config.cluster.name => {
+                    return Err(NodeError::OtherCluster {
+                        path: state.database(node),
+                        stored: found.cluster.name,
+                        wanted: config.cluster.name.clone(),
+                    });
+                }
                 Some(Ok(config)) if best.as_ref().is_none_or(|(revision, _)| *revision < loaded.head.revision) => {
                     best = Some((loaded.head.revision, config));
                 }
