@@ -88,6 +88,10 @@ impl NodeStore {
     pub fn node(&self) -> &NodeName {
         &self.node
     }
+    /// Where its file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
     /// Gives the disk's thread something to do; `false` when too much waits.
     pub fn give(&self, job: impl FnOnce(&mut Worker) + Send + 'static) -> bool {
         self.labour.give(job)

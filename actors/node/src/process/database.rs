@@ -40,7 +40,7 @@ impl Databases {
     /// Whoever founds the database gets a token, from `dice`.
     ///
     /// # Errors
-    /// [`NodeError::Store`].
+    /// [`NodeError::Store`]; [`NodeError::OtherCluster`].
     pub fn open(
         config: &Config,
         nodes: &[NodeName],
@@ -64,6 +64,13 @@ impl Databases {
             let trouble = |why| NodeError::Store { node: node.clone(), why };
             let loaded = load(&store.reader().map_err(trouble)?).map_err(trouble)?;
             match loaded.config {
+                Some(Ok(found)) if found.cluster.name != config.cluster.name => {
+                    return Err(NodeError::OtherCluster {
+                        path: store.path().to_owned(),
+                        stored: found.cluster.name,
+                        wanted: config.cluster.name.clone(),
+                    });
+                }
                 Some(Ok(config)) if best.as_ref().is_none_or(|(revision, _)| *revision < loaded.head.revision) => {
                     best = Some((loaded.head.revision, config));
                 }

@@ -73,19 +73,28 @@ impl Store {
     /// [`StoreError::Damaged`]: [`set_aside`] it and open again, then the database comes from a peer. [`StoreError::TooNew`] when a newer
     /// Tandem wrote it. Others as the disk has them.
     pub fn open(path: &Path, settings: StoreSettings) -> Result<Self, StoreError> {
-        let reader = Reader::over(open::writer(path, settings)?, path, settings);
+        Self::opened(path, settings, true)
+    }
+    fn opened(path: &Path, settings: StoreSettings, make: bool) -> Result<Self, StoreError> {
+        let reader = Reader::over(open::writer(path, settings, make)?, path, settings);
         // Proves that the tables are there and can be read.
         reader.head()?;
         Ok(Self { reader, fault: None })
     }
-    /// Opens the file anew, after a disk that failed is well again. The old connection is kept when that fails.
+    /// Opens the file anew, after a disk that failed is well again. The old connection is kept when that fails, and when what is found there is
+    /// older than revision `known`: a disk that is not mounted yet shows an empty folder, or whatever lay in it before.
     ///
     /// # Errors
-    /// As [`Store::open`].
-    pub fn reopen(&mut self) -> Result<(), StoreError> {
-        let opened = Self::open(&self.reader.path, self.reader.settings)?;
+    /// As [`Store::open`]; [`StoreError::Io`] when it is another file.
+    pub fn reopen(&mut self, known: Revision) -> Result<(), StoreError> {
+        let found = Self::opened(&self.reader.path, self.reader.settings, false)?;
+        let revision = found.head()?.revision;
+        if revision < known {
+            let path = self.reader.path.display();
+            return Err(StoreError::Io(format!("{path} is at revision {revision}, it was at {known}: another disk?")));
+        }
         // A disk is not mended by opening a file.
-        *self = Self { fault: self.fault.take(), ..opened };
+        *self = Self { fault: self.fault.take(), ..found };
         Ok(())
     }
     /// Runs `work` between `BEGIN IMMEDIATE` and `COMMIT`; undone when either fails.

@@ -4,7 +4,7 @@
 
 use super::{Folder, node, settings as store_settings};
 use crate::replication::{Input, Output, Packet, Replication, Role, Settings, Work};
-use crate::{ChangeInfo, Draft, Epoch, Refused, Revision, Store, StoreError, UserSetting, Worker};
+use crate::{ChangeInfo, Draft, Epoch, Refused, Revision, Store, StoreError, Table, UserField, UserSetting, Worker};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -232,6 +232,13 @@ impl Net {
                 for change in changes {
                     assert_eq!(change.info.revision, node.seen + 1, "{name}: each change once and in order");
                     node.seen = change.info.revision;
+                    // What users set for a deleted device is taken back with it.
+                    let gone = change.rows.iter().filter(|op| op.table == Table::Device && op.after.is_none());
+                    for (device, field) in gone.flat_map(|op| UserField::ALL.map(|field| (&op.key, field))) {
+                        let left = node.worker.reader().user_setting(device, field).unwrap();
+                        let key = (device.clone(), field.to_string());
+                        left.map(|setting| node.users.insert(key, setting));
+                    }
                 }
             }
             Output::Replaced { revision, unsent } => {
