@@ -31,7 +31,7 @@ use tandem::registration::Entry;
 use tandem::state::StateFolder;
 use tandem::tables::TableFile;
 use tandem::tree::{self, ConfigParts, Handles};
-use tandem_base::{NodeLife, NodeName, Time, UnixMillis};
+use tandem_base::{Incarnation, NodeLife, NodeName, Time, UnixMillis};
 use tandem_cluster::Saved;
 use tandem_cluster::link::{LinkEvent, Sink};
 use tandem_database::Reader;
@@ -86,6 +86,9 @@ impl Wake for Flag {
     }
 }
 
+/// Where the copies of the configuration database are, and the file that founds it.
+pub type Founding = (Rc<Folder>, Rc<Config>);
+
 /// What all nodes of a run share.
 #[derive(Clone)]
 pub struct Shared {
@@ -105,8 +108,8 @@ pub struct Shared {
     pub frames: Arc<Mutex<Vec<(NodeName, NodeName, Bytes)>>>,
     /// Everything random follows from it.
     pub seed: u64,
-    /// Where the copies of the configuration database are, and the file that founds it, when there is one.
-    pub database: Option<(Rc<Folder>, Rc<Config>)>,
+    /// The configuration database, when there is one.
+    pub database: Option<Founding>,
 }
 
 /// One life of a node.
@@ -312,11 +315,7 @@ impl Station {
         let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
         let clock = shared.clock.of_host(up_for(own), self.dial);
         let folder = self.folder()?;
-        let incarnation = match folder.next_life(&self.name, clock) {
-            Ok(incarnation) => incarnation,
-            Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
-            Err(e) => return Err(e.to_string()),
-        };
+        let Some(incarnation) = next_life(&folder, &self.name, clock)? else { return Ok(Start::DiskRefused) };
         let me = NodeLife { node: self.name.clone(), incarnation };
         let (tables, hand) = self.open_tables(&folder, clock)?;
         let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();
@@ -559,6 +558,15 @@ fn up_for(own: u64) -> Time {
     let mut dice = Random::seeded(own ^ 0xc10c);
     let most = if dice.below(2) == 0 { 3_000_000 } else { UP_MAX * 1_000_000 };
     Time::from_micros(dice.below(most))
+}
+
+/// The number of a node's new life; none when its disk does not take it.
+fn next_life(folder: &StateFolder, node: &NodeName, clock: Clock) -> Result<Option<Incarnation>, String> {
+    match folder.next_life(node, clock) {
+        Ok(incarnation) => Ok(Some(incarnation)),
+        Err(tandem::error::NodeError::Host(_)) => Ok(None),
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 /// As in production: a full mailbox misses a flush, and the next tick makes up for it.

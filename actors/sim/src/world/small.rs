@@ -3,11 +3,11 @@
 use super::BROKEN_IN_100;
 use crate::database::Folder;
 use crate::setup::Setup;
+use crate::station::Founding;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use tandem_host::random::Random;
-use tandem_model::config::Config;
 
 /// Whether two nodes hear each other.
 pub(super) fn joined(cuts: &BTreeSet<(u16, u16)>) -> impl Fn(usize, usize) -> bool {
@@ -38,7 +38,7 @@ pub(super) fn botch(dice: &mut Random, bytes: Bytes) -> Bytes {
 }
 
 /// Where the copies of the configuration database are, when there is one.
-pub(super) fn database_of(setup: &Setup) -> Result<Option<(Rc<Folder>, Rc<Config>)>, String> {
+pub(super) fn database_of(setup: &Setup) -> Result<Option<Founding>, String> {
     let folder = || Ok((Rc::new(Folder::new()?), Rc::new(setup.config.clone())));
     setup.database.then(folder).transpose()
 }
