@@ -228,6 +228,7 @@ impl World {
             bell: Bell::default(),
             frames: Arc::new(Mutex::new(Vec::new())),
             seed: 5,
+            database: None,
         };
         let station = |(index, node): (u16, &NodeName)| {
             let address = directory.sip_address(node, true, false).unwrap();
@@ -340,7 +341,7 @@ async fn story() {
 
     // All of them lose power, but for what is on their disks.
     world.run(Duration::from_secs(8)).await;
-    world.stations.iter_mut().for_each(Station::crash);
+    world.stations.iter_mut().for_each(|s| s.crash().unwrap());
     world.run(Duration::from_secs(1)).await;
     (0..3).for_each(|node| world.start(node));
     world.run(Duration::from_secs(3)).await;
