@@ -148,7 +148,7 @@ mod tests {
             n = std::hint::black_box(n + 1);
         }
         assert!(cpu_nanos(me) > before);
-        while cpu_seconds(me) == 0.0 {
+        while cpu_seconds(me) < 0.01 {
             n = std::hint::black_box(n + 1);
         }
         assert!(peak_kib(me) > 100);
@@ -161,6 +161,6 @@ mod tests {
     fn a_process_that_does_not_exist_has_nothing() {
         assert!(tree(u32::MAX).is_empty());
         assert_eq!(cpu_nanos(u32::MAX), 0);
-        assert_eq!((cpu_seconds(u32::MAX), peak_kib(u32::MAX)), (0.0, 0));
+        assert!(cpu_seconds(u32::MAX) < 0.01 && peak_kib(u32::MAX) == 0);
     }
 }

@@ -228,5 +228,9 @@ fn has_any(results: &Results) -> bool {
     let rows = servers.iter().any(|s| whats.iter().any(|w| !counting(results, *s, *w, None).is_empty()));
     let cluster = &results.cluster;
     let cluster = cluster.visible.is_some() || !cluster.joins.is_empty() || cluster.death.is_some();
-    rows || cluster || results.database.any() || !results.memory.is_empty() || results.growth.is_some() || results.overload.is_some()
+    rows || cluster
+        || results.database.any()
+        || !results.memory.is_empty()
+        || results.growth.is_some()
+        || results.overload.is_some()
 }

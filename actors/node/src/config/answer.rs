@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_base::NodeName;
 use tandem_database::{
-    AuditEntry as Entry, Document, Draft, DraftOp, Expect, Query, Reader, Refused, Row, Table, UserField,
+    AuditEntry as Entry, Document, Draft, DraftOp, Expect, Op, Query, Reader, Refused, Row, Table, UserField,
 };
 use tandem_host::random::Random;
 use tandem_model::admin::config::{
     AuditEntry, ConfigChange, ConfigDraft, ConfigOp, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow,
-    ConfigTable, CopyStatus, Expect as Wish, HIDDEN, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage, RowQuery,
-    RowUse, UnsentChange, Written,
+    ConfigTable, CopyStatus, Expect as Wish, HIDDEN, Impact, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage,
+    RowQuery, RowUse, UnsentChange, Written,
 };
 use tandem_model::admin::{AdminError, ErrorKind};
 use tandem_model::config::rows::{RowChange, normalise};
@@ -191,8 +191,13 @@ impl Process {
     /// Checks a change, says what it would do, and has the publisher make it.
     async fn write_draft(&self, draft: Draft, dry_run: bool, secret: Option<String>) -> Answer<Written> {
         let (node, store) = self.configured()?;
-        let ops = draft.ops.clone();
-        let problems = read(&store, move |reader| check::check(reader, &ops)).await?;
+        let judged = read(&store, move |reader| {
+            let problems = check::check(reader, &draft.ops)?;
+            // What is made is judged by its commit; nobody else's has to wait for a trial of it.
+            let rows = (problems.is_empty() && !dry_run).then(|| reader.preview(&draft));
+            Ok((draft, problems, rows))
+        });
+        let (draft, problems, rows) = judged.await?;
         if !problems.is_empty() {
             let text = match problems.as_slice() {
                 [one] => format!("{}: {}", one.key.as_deref().unwrap_or("a row"), one.what),
@@ -200,18 +205,22 @@ impl Process {
             };
             return Err(AdminError { problems, ..AdminError::new(ErrorKind::Invalid, text) });
         }
-        let trial = draft.clone();
-        let would = store.ask(move |worker| worker.store().check(&trial)).await?.map_err(|e| words::refused(&e))?;
-        let etags = words::etags(&would);
-        let rows: Vec<RowChange> = would.rows.iter().cloned().filter_map(words::row_change).collect();
-        let impact = self.live.impact(&store, rows).await.map_err(|e| words::broken(&e))?;
-        let unchanged = would.rows.is_empty();
-        if dry_run {
+        let Some(rows) = rows else {
+            let would = store.ask(move |worker| worker.store().check(&draft)).await?.map_err(|e| words::refused(&e))?;
+            let (etags, unchanged) = (words::etags(&would.rows), would.rows.is_empty());
+            let impact = self.impact(&store, would.rows).await?;
             return Ok(Written { change: None, revision: would.info.revision, unchanged, impact, etags, secret: None });
-        }
+        };
+        let rows = rows.map_err(|e| words::refused(&e))?;
+        let (etags, unchanged) = (words::etags(&rows), rows.is_empty());
+        let impact = self.impact(&store, rows).await?;
         let change = self.make(&node, draft).await?;
         let revision = change.revision;
         Ok(Written { change: Some(change).filter(|_| !unchanged), revision, unchanged, impact, etags, secret })
+    }
+    async fn impact(&self, store: &Arc<NodeStore>, rows: Vec<Op>) -> Answer<Impact> {
+        let rows: Vec<RowChange> = rows.into_iter().filter_map(words::row_change).collect();
+        self.live.impact(store, rows).await.map_err(|e| words::broken(&e))
     }
 
     /// Has a change made: here, or at the publisher.

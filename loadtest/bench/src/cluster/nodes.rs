@@ -152,12 +152,7 @@ impl Nodes {
     }
 }
 
-fn configuration(
-    addresses: &[SocketAddr],
-    links: Option<&[SocketAddr]>,
-    setup: &Setup,
-    folder: &Path,
-) -> String {
+fn configuration(addresses: &[SocketAddr], links: Option<&[SocketAddr]>, setup: &Setup, folder: &Path) -> String {
     let Setup { devices, digest, .. } = *setup;
     let pace = setup.pace.unwrap_or(1_000_000);
     let mut text = format!(

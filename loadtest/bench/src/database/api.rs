@@ -100,9 +100,13 @@ impl Api {
         // Read to its end, or the connection is not used again.
         answer.is_ok_and(|mut a| a.status() == 200 && a.body_mut().read_to_string().is_ok())
     }
-    /// The copy of the node that answers.
-    pub(super) fn copy(&self) -> Result<Copy, Error> {
-        let body = self.get("/config")?.good("where the copy stands")?;
+    /// The copy of the node that answers; `None` when it has no time to.
+    pub(super) fn copy(&self) -> Result<Option<Copy>, Error> {
+        let answer = self.get("/config")?;
+        if answer.status == 503 {
+            return Ok(None);
+        }
+        let body = answer.good("where the copy stands")?;
         let me = body.get("node").cloned().unwrap_or_default();
         let copies = body.get("copies").and_then(Value::as_array).into_iter().flatten();
         let own = copies.into_iter().find(|c| c.get("node") == Some(&me));
@@ -110,7 +114,7 @@ impl Api {
             let digest = copy.get("digest")?.as_str()?.to_owned();
             Some(Copy { revision: copy.get("revision")?.as_u64()?, digest })
         });
-        found.ok_or_else(|| Error::Worthless("the overview does not tell the node's own copy".to_owned()))
+        found.map(Some).ok_or_else(|| Error::Worthless("the overview does not tell the node's own copy".to_owned()))
     }
     /// Follows the events of one kind: each line is a page of them.
     pub(super) fn follow(&self, kind: &str) -> Result<impl Iterator<Item = Value> + use<>, Error> {

@@ -51,7 +51,9 @@ impl Bench {
         for index in (0..NAMES.len()).rev() {
             let boot = start_again(&mut cluster, index, devices)?;
             let Boot { node, ready_ms, cpu_s, peak_mib, .. } = &boot;
-            self.progress.say(&format!("  {node}, {devices} devices: in service after {ready_ms} ms, {cpu_s:.2} s of CPU, {peak_mib} MiB"));
+            self.progress.say(&format!(
+                "  {node}, {devices} devices: in service after {ready_ms} ms, {cpu_s:.2} s of CPU, {peak_mib} MiB"
+            ));
             self.results.database.boots.push(boot);
             cluster.founded()?;
         }

@@ -46,7 +46,9 @@ pub(super) fn devices(form: Form, numbers: Range<u32>, round: u32) -> String {
         let (name, pool, line) = (name(n), pool(n), 2_000_000_000 + u64::from(n));
         // Writing to a text does not fail.
         let _ = match form {
-            Form::Csv => writeln!(text, "{name},phone,{pool},\"Desk {n}, floor {}, {round}\",{PASSWORD},{line}", n % 40),
+            Form::Csv => {
+                writeln!(text, "{name},phone,{pool},\"Desk {n}, floor {}, {round}\",{PASSWORD},{line}", n % 40)
+            }
             Form::Toml => write!(
                 text,
                 "[[device]]\nname = \"{name}\"\nkind = \"phone\"\npool = \"{pool}\"\ndescription = \"Desk {n}, floor {}, {round}\"\n\

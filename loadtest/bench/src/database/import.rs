@@ -7,7 +7,7 @@ use super::{Cluster, PHONES, millis};
 use crate::bench::Bench;
 use crate::cluster::nodes::NAMES;
 use crate::error::Error;
-use crate::generator::{Load, Outcome, Pattern};
+use crate::generator::{Load, Pattern};
 use crate::kernel;
 use crate::pause;
 use crate::row::quantile;
@@ -65,9 +65,10 @@ fn watch(apis: &[Api], form: Form, text: &str, last: u32) -> Result<Seen, Error>
     let begun = clock.now();
     publisher.import(query, kind, text)?.good("the import")?;
     let answered = millis(begun, clock.now());
-    let wanted = publisher.copy()?;
+    let none = || Error::Worthless("the publisher does not say where its copy stands".to_owned());
+    let wanted = publisher.copy()?.ok_or_else(none)?;
     let passed = || millis(begun, clock.now());
-    let equal = each(apis, &clock, begun, |api| Ok((api.copy()? == wanted).then(passed)))?;
+    let equal = each(apis, &clock, begun, |api| Ok((api.copy()?.as_ref() == Some(&wanted)).then(passed)))?;
     let path = format!("/devices/{}", file::name(last));
     let known = each(apis, &clock, begun, |api| Ok((api.get(&path)?.status == 200).then(passed)))?;
     same(apis, &wanted)?;
@@ -98,7 +99,7 @@ fn each(
 fn same(apis: &[Api], wanted: &Copy) -> Result<(), Error> {
     for api in apis {
         let copy = api.copy()?;
-        if copy != *wanted {
+        if copy.as_ref() != Some(wanted) {
             return Err(Error::Worthless(format!("a copy moved on while it was looked at: {copy:?}, not {wanted:?}")));
         }
     }
@@ -123,7 +124,8 @@ impl Bench {
         let text = file::devices(form, PHONES..PHONES + devices, 0);
         let label = format!("Tandem: import of {devices} devices as {}", form.name());
         let mut tell = self.progress.begin(&label, load.count);
-        let used = |c: &Cluster| -> Vec<f64> { c.nodes.all().iter().map(|s| kernel::cpu_seconds(s.process())).collect() };
+        let used =
+            |c: &Cluster| -> Vec<f64> { c.nodes.all().iter().map(|s| kernel::cpu_seconds(s.process())).collect() };
         let (apis, bytes, first_used) = (cluster.apis.clone(), text.len(), used(&cluster));
         let (done, heard) = mpsc::channel();
         let importer = move || {
@@ -136,10 +138,12 @@ impl Bench {
             seen = seen.take().or_else(|| heard.try_recv().ok());
             Ok(seen.is_none())
         })?;
-        let Seen { answered, equal, known } = seen.ok_or_else(|| Error::Worthless("the import never ended".to_owned()))??;
+        let Seen { answered, equal, known } =
+            seen.ok_or_else(|| Error::Worthless("the import never ended".to_owned()))??;
         let cpu_s = used(&cluster).iter().zip(&first_used).map(|(now, then)| now - then).collect();
         let peak_mib = cluster.nodes.all().iter().map(|s| kernel::peak_kib(s.process()) / 1_024).collect();
-        self.progress.say(&format!("  {label}: {answered} ms; equal {equal:?} ms; known {known:?} ms ({})", NAMES.join(", ")));
+        self.progress
+            .say(&format!("  {label}: {answered} ms; equal {equal:?} ms; known {known:?} ms ({})", NAMES.join(", ")));
         self.results.database.imports.push(Import {
             form,
             devices,
@@ -154,13 +158,9 @@ impl Bench {
             load_p99_us: quantile(&outcome.latency, 0.99),
             load_max_us: outcome.latency.max(),
             load_count: outcome.ok,
-            load_failed: failures(&before) + failures(&outcome),
+            load_failed: before.failed + outcome.failed,
             load_again: outcome.retransmitted,
         });
         Ok(())
     }
-}
-
-const fn failures(outcome: &Outcome) -> u64 {
-    outcome.failed
 }

@@ -118,7 +118,9 @@ pub(crate) fn measure(bench: &mut Bench, options: &Options) {
             bench.part("registration speed", |b| b.speed(before, options));
         }
         None if has(Part::Speed) => {
-            bench.progress.say("registration speed is not measured: it needs --before FILE, a tandem without the database");
+            bench
+                .progress
+                .say("registration speed is not measured: it needs --before FILE, a tandem without the database");
         }
         _ => {}
     }
@@ -142,7 +144,7 @@ impl Cluster {
     fn founded(&self) -> Result<(), Error> {
         for _ in 0..600 {
             let copies: Vec<_> = self.apis.iter().map(Api::copy).collect::<Result<_, _>>()?;
-            if copies.iter().all(|c| c.revision > 0 && Some(c) == copies.first()) {
+            if copies.iter().all(|c| c.as_ref().is_some_and(|c| c.revision > 0) && Some(c) == copies.first()) {
                 return Ok(());
             }
             if crate::stopped() {

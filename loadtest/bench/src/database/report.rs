@@ -34,7 +34,8 @@ pub(crate) fn rows(results: &Results, table: &mut Table) {
     let database = &results.database;
     for import in &database.imports {
         let Import { form, devices, bytes, answered_ms, equal_ms, known_ms, cpu_s, peak_mib, .. } = import;
-        let name = format!("Tandem, three nodes: import of {devices} devices, {} of {} MB", form.name(), bytes / 1_000_000);
+        let name =
+            format!("Tandem, three nodes: import of {devices} devices, {} of {} MB", form.name(), bytes / 1_000_000);
         let figure = format!(
             "answered after {answered_ms} ms; copies equal after {} ms, devices known after {} ms ({}); CPU {} s, at most {} MiB",
             list(equal_ms),
@@ -44,7 +45,9 @@ pub(crate) fn rows(results: &Results, table: &mut Table) {
             list(peak_mib)
         );
         table.add_row([name, figure]);
-        let Import { before_p99_us, load_p50_us, load_p99_us, load_max_us, load_count, load_failed, load_again, .. } = import;
+        let Import {
+            before_p99_us, load_p50_us, load_p99_us, load_max_us, load_count, load_failed, load_again, ..
+        } = import;
         table.add_row([
             format!("registrations at the publisher during the {} import, 500/s", form.name()),
             format!(
@@ -126,7 +129,11 @@ pub(crate) fn aims(results: &Results) -> Vec<Aim> {
     }
     let slowest = database.boots.iter().filter(|b| b.devices == DEVICES).map(|b| b.ready_ms).max();
     if let Some(slowest) = slowest {
-        aims.push(Aim::at_most(format!("in service with {DEVICES} devices, slowest, ms"), Some(slowest as f64), BOOT_MAX));
+        aims.push(Aim::at_most(
+            format!("in service with {DEVICES} devices, slowest, ms"),
+            Some(slowest as f64),
+            BOOT_MAX,
+        ));
     }
     for held in database.held.iter().filter(|h| h.devices == MANY) {
         let most = held.loaded_mib.iter().chain(&held.registered_mib).max().map(|m| *m as f64);

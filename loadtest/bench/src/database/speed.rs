@@ -40,7 +40,7 @@ impl Bench {
         let mut speed = Speed { devices: options.devices, ..Speed::default() };
         let now = self.place.tandem.clone();
         for _ in 0..options.runs {
-            for (program, costs) in [(before, &mut speed.before), (&now, &mut speed.now)] {
+            for (program, costs) in [(before, &mut speed.before), (now.as_path(), &mut speed.now)] {
                 self.place.tandem = program.to_owned();
                 let measured = self.costs(options, costs);
                 self.place.tandem.clone_from(&now);

@@ -105,7 +105,8 @@ fn send(plan: &Plan, node: usize, api: &Api) {
         let late = clock.now().since(due) > Duration::from_millis(1);
         let device = PHONES + u32::try_from(number % u64::from(plan.devices)).unwrap_or(0);
         let path = format!("/config/device/{}", file::name(device));
-        let fields = json!({ "description": format!("changed by {number}"), "lines": [format!("{}", 3_000_000_000 + number)] });
+        let fields =
+            json!({ "description": format!("changed by {number}"), "lines": [format!("{}", 3_000_000_000 + number)] });
         let answer = api.patch(&path, &fields);
         let answered_us = u64::try_from(clock.now().since(due).as_micros()).unwrap_or(u64::MAX);
         let revision = |body: &Value| body.get("revision").and_then(Value::as_u64);
@@ -146,7 +147,9 @@ fn send_all(plan: &Arc<Plan>, apis: &[Api], tell: &mut dyn FnMut(u64)) -> Result
         for _ in 0..SENDERS {
             let (plan, api) = (Arc::clone(plan), api.another());
             let run = move || send(&plan, node, &api);
-            senders.push(std::thread::Builder::new().name("sender".to_owned()).spawn(run).map_err(Error::io("no thread"))?);
+            senders.push(
+                std::thread::Builder::new().name("sender".to_owned()).spawn(run).map_err(Error::io("no thread"))?,
+            );
         }
     }
     while senders.iter().any(|s| !s.is_finished()) {
@@ -191,7 +194,7 @@ impl Bench {
         wait_for(&told, last);
         let cpu_ms = (used() - before) * 1_000.0 / plan.count as f64;
         let copies = cluster.apis.iter().map(Api::copy).collect::<Result<Vec<_>, _>>()?;
-        let equal = copies.iter().all(|c| c.revision == last && Some(c) == copies.first());
+        let equal = copies.iter().all(|c| c.as_ref().is_some_and(|c| c.revision == last) && Some(c) == copies.first());
         let changes = Changes { devices, rate, seconds, cpu_ms, equal, ..judge(&lock(&plan.sent), &told) };
         self.results.database.changes = Some(changes);
         Ok(())

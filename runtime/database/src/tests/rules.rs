@@ -2,6 +2,7 @@
 
 use super::{Folder, device, draft, epoch, founded, layout};
 use crate::{Document, DraftOp, Problem, ProblemKind, Query, Refused, Store, Table};
+use serde_json::Value;
 
 fn problems(store: &mut Store, ops: Vec<DraftOp>) -> Vec<Problem> {
     let before = store.head().unwrap();
@@ -173,4 +174,33 @@ fn of_a_batch_each_draft_is_judged_alone() {
     assert_eq!(revisions, [Some(2), None, None, Some(3)]);
     assert_eq!(store.count(&Query::of(Table::Device)).unwrap(), 2);
     assert_eq!(store.recount().unwrap(), store.head().unwrap().digest);
+}
+
+#[test]
+fn a_preview_by_reading_alone_says_what_a_trial_says() {
+    let folder = Folder::new("rules");
+    let mut store = founded(&folder, "a");
+    store.commit(&epoch(1, "CCM1"), &draft(vec![DraftOp::create(Table::Device, "SEP1", device("DP1"))])).unwrap();
+    let changed = device("DP1").with("description", "another").with("digest_user", Value::Null);
+    for ops in [
+        vec![DraftOp::create(Table::Device, "SEP2", device("DP1"))],
+        vec![DraftOp::put(Table::Device, "SEP1", changed.clone())],
+        vec![DraftOp::put(Table::Device, "SEP1", device("DP1"))],
+        vec![DraftOp::delete(Table::Device, "SEP1")],
+        // Twice in one change: the second comes upon what the first has left.
+        vec![DraftOp::put(Table::Device, "SEP1", changed), DraftOp::put(Table::Device, "SEP1", device("DP1"))],
+        vec![DraftOp::delete(Table::Device, "SEP1"), DraftOp::create(Table::Device, "SEP1", device("DP1"))],
+    ] {
+        let wanted = draft(ops);
+        assert_eq!(store.preview(&wanted).unwrap(), store.check(&wanted).unwrap().rows, "{wanted:?}");
+    }
+    let reader = store.another().unwrap();
+    for ops in [
+        vec![DraftOp::create(Table::Device, "SEP1", device("DP1"))],
+        vec![DraftOp::delete(Table::Device, "SEP7"), DraftOp::update(Table::Device, "SEP8", device("DP1"))],
+        vec![DraftOp::put(Table::Device, "SEP1", device("DP1").with("colour", "red"))],
+    ] {
+        let wanted = draft(ops);
+        assert_eq!(reader.preview(&wanted), store.check(&wanted).map(|c| c.rows), "{wanted:?}");
+    }
 }
