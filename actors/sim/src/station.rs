@@ -31,7 +31,7 @@ use tandem::registration::Entry;
 use tandem::state::StateFolder;
 use tandem::tables::TableFile;
 use tandem::tree::{self, ConfigParts, Handles};
-use tandem_base::{NodeLife, NodeName, Time, UnixMillis};
+use tandem_base::{Incarnation, NodeLife, NodeName, Time, UnixMillis};
 use tandem_cluster::Saved;
 use tandem_cluster::link::{LinkEvent, Sink};
 use tandem_database::Reader;
@@ -299,6 +299,15 @@ impl Station {
         self.life.as_ref().map_or((0, None), |l| (l.tree.restarts(), l.gave_up.borrow().clone()))
     }
 
+    /// The number of the life that begins; `None`: the disk does not take it.
+    fn next_life(&self, folder: &StateFolder, clock: Clock) -> Result<Option<Incarnation>, String> {
+        match folder.next_life(&self.name, clock) {
+            Ok(incarnation) => Ok(Some(incarnation)),
+            Err(tandem::error::NodeError::Host(_)) => Ok(None),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
     /// Begins a new life; one that lives goes on.
     ///
     /// # Errors
@@ -312,11 +321,7 @@ impl Station {
         let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
         let clock = shared.clock.of_host(up_for(own), self.dial);
         let folder = self.folder()?;
-        let incarnation = match folder.next_life(&self.name, clock) {
-            Ok(incarnation) => incarnation,
-            Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
-            Err(e) => return Err(e.to_string()),
-        };
+        let Some(incarnation) = self.next_life(&folder, clock)? else { return Ok(Start::DiskRefused) };
         let me = NodeLife { node: self.name.clone(), incarnation };
         let (tables, hand) = self.open_tables(&folder, clock)?;
         let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();

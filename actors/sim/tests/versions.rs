@@ -349,7 +349,7 @@ async fn story() {
     assert_eq!(world.rows_at(2), CALLS + DEVICES.len() as u64);
 
     // A node of the next version joins and finds everything as it was.
-    world.stations[1].crash();
+    world.stations[1].crash().unwrap();
     world.run(Duration::from_secs(2)).await;
     world.guest = Some(Guest::start(guest_life(&world, 1, 1_800_000_000), &world));
     world.run(Duration::from_secs(3)).await;

@@ -37,8 +37,11 @@ pub(super) fn botch(dice: &mut Random, bytes: Bytes) -> Bytes {
     Bytes::from(other)
 }
 
-/// Where the copies of the configuration database are, when there is one.
-pub(super) fn database_of(setup: &Setup) -> Result<Option<(Rc<Folder>, Rc<Config>)>, String> {
+/// Where the copies of the configuration database are, and the file that founds them.
+type Copies = (Rc<Folder>, Rc<Config>);
+
+/// See [`Copies`]; none when the run has no database.
+pub(super) fn database_of(setup: &Setup) -> Result<Option<Copies>, String> {
     let folder = || Ok((Rc::new(Folder::new()?), Rc::new(setup.config.clone())));
     setup.database.then(folder).transpose()
 }

@@ -205,7 +205,7 @@ impl Net {
         // Clocks of nodes differ.
         let skew = self.names.iter().position(|n| n == name).unwrap_or(0) as u64 * 700;
         let at = UnixMillis(self.wall().0 + skew);
-        let field = crate::UserField::CallForwardAll;
+        let field = UserField::CallForwardAll;
         self.input(name, Input::SetUser { token, device, field, value, author: "u".into(), at });
         token
     }
