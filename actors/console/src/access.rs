@@ -6,13 +6,17 @@
 
 use crate::route::Need;
 use crate::routes::Shared;
+use crate::throttle::Throttle;
 use actix_web::HttpRequest;
 use actix_web::http::{Method, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 use tandem_model::admin::config::{ConfigReply, ConfigRequest, ConfigTable, Identity, Proof, Role};
 use tandem_model::admin::{AdminError, ErrorKind, Request, Scope};
 
@@ -148,20 +152,42 @@ pub(crate) async fn identify(shared: &Shared, request: &HttpRequest) -> Result<W
         }
         Given::Proof(proof) => proof,
     };
+    let from = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
     let (claimed, by, wrong) = match &proof {
         Proof::Password { user, .. } => (user.clone(), By::Password, "the user or the password is wrong"),
         Proof::Token(_) => (String::new(), By::Token, "the token is wrong, or its time is over"),
     };
+    if let Some(left) = throttle(shared).wait(shared.admin.now(), from) {
+        return Err(not_known(&claimed, too_many(left)));
+    }
     // A password is slow to check on purpose: only a few are checked at a time, so that guessing cannot take the processor.
     let Ok(_seat) = shared.proving.acquire().await else {
         return Err(not_known(&claimed, AdminError::new(ErrorKind::Unavailable, "the console ends")));
     };
     let request = Request::Config(Box::new(ConfigRequest::Identify(proof)));
     match crate::reply::ask(shared.admin.as_ref(), request, crate::CALL_TIMEOUT).await {
-        Ok(tandem_model::admin::Reply::Config(ConfigReply::Identity(identity))) => Ok(Who { identity, by }),
+        Ok(tandem_model::admin::Reply::Config(ConfigReply::Identity(identity))) => {
+            throttle(shared).right(from);
+            Ok(Who { identity, by })
+        }
         Err(error) if error.kind != ErrorKind::Unauthorized => Err(not_known(&claimed, error)),
-        Ok(_) | Err(_) => Err(refused(&claimed, wrong)),
+        Ok(_) | Err(_) => {
+            throttle(shared).wrong(shared.admin.now(), from);
+            Err(refused(&claimed, wrong))
+        }
     }
+}
+
+fn throttle(shared: &Shared) -> MutexGuard<'_, Throttle> {
+    shared.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn too_many(left: Duration) -> AdminError {
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    let message = "wrong credentials came from this address too often";
+    AdminError { retry_after: Some(seconds), ..AdminError::new(ErrorKind::TooMany, message) }
+        .code("T0429")
+        .remedy(format!("try again in {seconds} s"))
 }
 
 fn refusal(access: &Access, message: &str) -> AdminError {

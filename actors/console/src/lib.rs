@@ -24,6 +24,7 @@ mod route;
 mod routes;
 mod serve;
 mod server;
+mod throttle;
 
 pub use access::Access;
 pub use error::{ConsoleError, TOKEN_LENGTH_MIN};
@@ -34,6 +35,7 @@ pub use server::{Listen, Running, serve};
 
 use std::future::Future;
 use std::pin::Pin;
+use tandem_base::Time;
 use tandem_model::admin::{AdminError, Health, Reply, Request};
 use tandem_model::event::Event;
 
@@ -58,6 +60,8 @@ pub trait Admin: Send + Sync + 'static {
     fn news(&self) -> BoxFuture<'_, ()>;
     /// All metrics in the Prometheus text format.
     fn metrics(&self) -> String;
+    /// The time of the process.
+    fn now(&self) -> Time;
     /// Whether the process makes progress and takes devices. Must not wait.
     fn health(&self) -> Health;
 }

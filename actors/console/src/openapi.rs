@@ -293,6 +293,7 @@ fn responses(route: &Route, sent: &mut SchemaGenerator) -> Map<String, Value> {
     refused("400");
     if route.need.is_some() {
         refused("401");
+        refused("429");
         refused("403");
         refused("404");
         refused("409");

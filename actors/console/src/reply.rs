@@ -32,6 +32,9 @@ pub(crate) fn refusal(error: &AdminError) -> HttpResponse {
         // No Basic here: a browser would open its own window over the console's page.
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"tandem\""));
     }
+    if let Some(seconds) = error.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
     if let Some(etag) = &error.etag {
         response.insert_header((header::ETAG, quoted(etag)));
     }

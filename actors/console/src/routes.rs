@@ -14,10 +14,11 @@ use crate::page;
 use crate::reply::refusal;
 use crate::route::{Answer, Body, Form, Need, Parameter, Route, of};
 use crate::serve::{enter, serve};
+use crate::throttle::Throttle;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{Handler, HttpRequest, HttpResponse, Resource, Responder, web};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use tandem_model::admin::config::{
     AuditLogBody, ChangeBody, ConfigDraft, ConfigOverview, ConfigRow, DiffBody, HistoryBody, Identity, PromotedBody,
     Role, RowPage, TokenBody, UnsentBody, UserSettingsBody, UsesBody, Written,
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     /// How many files are read or written at a time.
     pub(crate) files: Semaphore,
     pub(crate) signed_in: SignIns,
+    /// Addresses whose credentials were wrong.
+    pub(crate) throttle: Mutex<Throttle>,
 }
 impl Shared {
     pub(crate) fn new(admin: Arc<dyn Admin>, access: Access) -> Self {
@@ -57,6 +60,7 @@ impl Shared {
             proving: Semaphore::new(PROVING_MAX),
             files: Semaphore::new(FILES_MAX),
             signed_in: SignIns::default(),
+            throttle: Mutex::default(),
         }
     }
 }

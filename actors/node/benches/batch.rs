@@ -48,7 +48,7 @@ fn bench(c: &mut Criterion) {
             Work::Refresh => "refresh",
             Work::Challenged => "challenged",
         });
-        for &devices in SIZES {
+        for devices in SIZES {
             // Made when first asked for: a filter on one size does not pay for the others.
             let mut scene = None;
             group.bench_function(BenchmarkId::from_parameter(devices), |b| {

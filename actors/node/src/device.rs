@@ -77,6 +77,8 @@ pub struct Device {
     pub(crate) busy: bool,
     /// Node-clock second at which it was last called home; 0 for never.
     pub(crate) called_home: u32,
+    /// Since then it began anew here and was told the way.
+    pub(crate) shown_home: bool,
     pub(crate) nonces: NcWindow,
     /// Unix second at which this stay began.
     pub(crate) since: u32,
@@ -114,6 +116,7 @@ impl Device {
             traits: Traits::default(),
             busy: false,
             called_home: 0,
+            shown_home: false,
             nonces: NcWindow::default(),
             since: 0,
             group,

@@ -52,6 +52,16 @@ pub enum NodeError {
         /// Which one, as the end of the sentence; empty when it does not say.
         by: String,
     },
+    /// The copy in the state folder is that of another cluster than the file's. Which one is meant, only the operator knows.
+    #[error("{path} is the configuration database of the cluster {stored:?}, and the file describes {wanted:?}")]
+    OtherCluster {
+        /// The copy.
+        path: PathBuf,
+        /// Whose it is.
+        stored: String,
+        /// Whose file was given.
+        wanted: String,
+    },
     /// A file of the state folder has something in it that cannot be.
     #[error("{path} holds {found:?}, expected {expected}; remove the file to begin anew")]
     StateFile {

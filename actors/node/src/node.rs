@@ -249,7 +249,8 @@ impl Node {
     }
 }
 
-fn config_parts(database: Database, me: &NodeLife, directory: &Directory, clock: Clock) -> tree::ConfigParts {
+/// What the tree is given to keep a copy of the configuration database.
+pub fn config_parts(database: Database, me: &NodeLife, directory: &Directory, clock: Clock) -> tree::ConfigParts {
     let Database { store, head, founder, seed, effect } = database;
     let peers = directory.nodes.iter().filter(|n| **n != me.node).cloned().collect();
     let settings = replication::Settings::new(me.node.clone(), peers, founder);

@@ -31,6 +31,7 @@ pub enum Happened {
     Contained,
     Deleted,
     Expired,
+    ShownHome,
     NotInGroup,
     Forbidden,
     Paced,
@@ -45,7 +46,7 @@ pub enum Happened {
 }
 
 /// `event` and `reason` of each [`Happened`], in its order.
-const HAPPENED: [(Happened, &str, &str); 25] = [
+const HAPPENED: [(Happened, &str, &str); 26] = [
     (Happened::Registered, "register", "new"),
     (Happened::Refreshed, "refresh", "refresh"),
     (Happened::FailedOver, "reregister", "failover"),
@@ -60,6 +61,7 @@ const HAPPENED: [(Happened, &str, &str); 25] = [
     (Happened::Contained, "unregister", "actor_panic"),
     (Happened::Deleted, "unregister", "deleted"),
     (Happened::Expired, "expire", "keep_alive_timeout"),
+    (Happened::ShownHome, "refused", "shown_home"),
     (Happened::NotInGroup, "refused", "not_in_group"),
     (Happened::Forbidden, "refused", "forbidden"),
     (Happened::Paced, "refused", "paced"),

@@ -10,15 +10,17 @@ mod meeting;
 mod status;
 
 pub(crate) use admin::nobody_runs;
+pub use database::{Databases, OpenCopy};
+pub use live::{Live, LiveHand};
 
-use crate::directory::{Directory, Mark};
+use crate::config::store::NodeStore;
+use crate::directory::Directory;
 use crate::edge::sip::Secrets;
 use crate::error::NodeError;
 use crate::journal::{Fact, Journal};
 use crate::node::{Net, Node, Start};
 use crate::observe::ManagerMetrics;
 use crate::state::StateFolder;
-use live::Live;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +28,7 @@ use std::time::Duration;
 use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 use tandem_host::clock::Clock;
 use tandem_host::exporter::Exporter;
+use tandem_host::random::Random;
 use tandem_host::supervise::StuckWatch;
 use tandem_model::config::Config;
 use tokio::task::JoinSet;
@@ -70,7 +73,7 @@ pub struct Process {
     secrets: Secrets,
     net: Net,
     state: StateFolder,
-    databases: database::Databases,
+    databases: Databases,
     exporter: Exporter,
     slots: Mutex<BTreeMap<NodeName, Slot>>,
     /// One life-cycle command at a time.
@@ -87,12 +90,13 @@ impl Process {
         let exporter = Exporter::install()?;
         let here =
             if nodes.is_empty() { config.nodes.iter().map(|n| n.name.clone()).collect() } else { nodes.to_vec() };
-        let (databases, in_force) = database::Databases::open(config, &here, &state)?;
+        let mut open = |node: &NodeName, say: &mut dyn FnMut(String)| NodeStore::open(&state.database(node), node, say);
+        let (databases, in_force) = Databases::open(config, &here, &mut open, (Clock::system(), Random::from_os))?;
         let config = in_force.as_ref().unwrap_or(config);
         let mut directory = Directory::first(config);
         if in_force.is_some() {
             // As the copies are told of changes: see `live`.
-            directory.mark = Mark { revision: databases.revision, digest: u128::from(config.revision) };
+            directory.mark = databases.mark(config);
         }
         let directory = Arc::new(directory);
         if let Some(unknown) = nodes.iter().find(|n| directory.node_index(n).is_none()) {

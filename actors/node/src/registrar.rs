@@ -13,6 +13,7 @@ use tandem_host::outbox::{Flow, Peer};
 use tandem_model::row::RegisterReason;
 use tandem_model::timings::RETRY_AFTER_MAX_SECS;
 use tandem_rules::admission::Admit;
+use tandem_rules::failback::show_home;
 use tandem_rules::registration::{Grant, Kind, Request, Verdict, admit, grant};
 use tandem_sip::nonce::NcVerdict;
 
@@ -93,7 +94,10 @@ impl DeviceHost {
             What::Remove { contact } => self.remove_binding(now, wish, contact),
             What::Bind { .. } => match self.locator.slot(wish.device) {
                 Some(slot) if self.some_must_leave => self.bind_or_leave(now, wish, slot),
-                Some(slot) => self.bind_in_slot(now, wish, slot, Happened::Refreshed),
+                Some(slot) => match self.way_home(wish, slot) {
+                    Some(members) => self.show_home(now, wish, slot, members),
+                    None => self.bind_in_slot(now, wish, slot, Happened::Refreshed),
+                },
                 None => self.bind_new(now, wish),
             },
         }
@@ -303,6 +307,26 @@ impl DeviceHost {
             Answer::Unbound => self.not_here(verdict),
             refused => refused,
         }
+    }
+
+    /// Where a device belongs that was called home and begins anew here instead: its own list does not lead there.
+    fn way_home(&self, wish: &Wish<'_>, slot: u32) -> Option<Vec<NodeName>> {
+        let device = self.devices.get(slot).filter(|d| d.called_home != 0 && d.call_id != wish.call_id)?;
+        show_home(&self.directory.members(device.group), &self.view, device.rank, device.shown_home)
+    }
+    /// It is told the way, once for each call. Its binding stays: one that cannot get there comes back, and is served.
+    fn show_home(&mut self, now: Time, wish: &Wish<'_>, slot: u32, members: Vec<NodeName>) -> Answer {
+        let Some(device) = self.devices.get_mut(slot) else { return Answer::Unbound };
+        if let Some((time, id, nc)) = wish.nonce {
+            if device.nonces.accept(time, id, nc) != NcVerdict::Accepted {
+                return Answer::Stale;
+            }
+            self.rows.put(now, device, false);
+            self.metrics.rows.increment();
+        }
+        device.shown_home = true;
+        self.metrics.happened(Happened::ShownHome);
+        Answer::Elsewhere(members)
     }
 
     /// Removes what is bound, if it is this contact or any.

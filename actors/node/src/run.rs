@@ -21,6 +21,7 @@ use tandem_host::clock::Clock;
 use tandem_host::datagram::DatagramSocket;
 use tandem_host::disk::RealDisk;
 use tandem_host::hold::{Hold, Marker};
+use tandem_host::stream;
 use tandem_host::supervise::install_panic_hook;
 use tandem_model::admin::ControlFile;
 use tandem_model::config::Config;
@@ -155,10 +156,11 @@ fn choose_ports(config: &mut Config, alone: bool) -> Result<(), NodeError> {
     }
     for node in &mut config.nodes {
         let ip = node.addresses().first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        for port in [&mut node.sip_udp, &mut node.sip_tcp] {
-            if *port == 0 {
-                *port = DatagramSocket::bind(SocketAddr::new(ip, 0))?.local_addr().port();
-            }
+        if node.sip_udp == 0 {
+            node.sip_udp = DatagramSocket::bind(SocketAddr::new(ip, 0))?.local_addr().port();
+        }
+        if node.sip_tcp == 0 {
+            node.sip_tcp = stream::free_port(ip)?;
         }
     }
     Ok(())
@@ -179,6 +181,9 @@ pub(crate) fn failure(error: &NodeError) -> Failure {
         NodeError::Host(_) => {
             failure.remedy("is another Tandem running? `tandem status` tells; or use other ports and another --state")
         }
+        NodeError::OtherCluster { .. } => failure
+            .remedy("name another folder for this cluster with --state DIR")
+            .remedy("to rename that cluster, run it and use `tandem config set cluster`"),
         NodeError::PortNotGiven(_) => {
             failure.remedy("give every [[node]] a sip_udp and sip_tcp, or run all nodes in one process (`tandem run`)")
         }

@@ -80,9 +80,12 @@ fn a_state_folder_is_for_one_process_at_a_time() {
     assert_eq!(home.tandem(&["status", "-o", "json"]).cluster(), "lab", "the first goes on");
     first.signal("KILL");
     drop(first);
-    // A crash leaves nothing behind that keeps the folder.
-    let again = home.run("plant", "", &["--state", "one"]).until("ask it");
-    assert_eq!(home.tandem(&["status", "-o", "json"]).cluster(), "plant");
+    // A crash leaves nothing behind that keeps the folder, and its database stays that of its cluster.
+    let (code, said) = home.run("plant", "", &["--state", "one"]).end();
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("of the cluster \"lab\"") && said.contains("--state DIR"), "{said}");
+    let again = home.run("lab", "", &["--state", "one"]).until("ask it");
+    assert_eq!(home.tandem(&["status", "-o", "json"]).cluster(), "lab");
     drop(again);
 }
 

@@ -12,7 +12,7 @@ pub use pace::Pace;
 pub use preview::{Move, PoolCount, Preview, preview};
 pub use token::{Ask, Token, grant_token};
 
-use crate::placement::{desired, rank_of};
+use crate::placement::{best_first, desired, rank_of};
 use std::fmt;
 use std::time::Duration;
 use tandem_base::{DevicePoolName, GroupName, NodeName, Rank, Time};
@@ -160,6 +160,14 @@ pub struct ReadyPool {
 pub fn may_call(called: Option<Time>, home_since: Time, now: Time) -> bool {
     let again = Duration::from_secs(u64::from(CALL_HOME_AGAIN_SECS));
     called.is_none_or(|at| at < home_since || now.since(at) >= again)
+}
+
+/// A device that was called home registers anew with the node at which it is, at `rank` of `members`: its own list does not lead home, because the
+/// group was another when that was made. It is told the members, best first, once for each call: one that cannot get there is served here
+/// when it comes back. `None`: it is served.
+pub fn show_home(members: &[NodeName], view: &ClusterView, rank: Rank, was_shown: bool) -> Option<Vec<NodeName>> {
+    let is_better = desired(members, view).is_some_and(|(best, _)| best < rank);
+    (is_better && !was_shown).then(|| best_first(members, view))
 }
 
 /// Whom to call home now.

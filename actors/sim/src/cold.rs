@@ -89,7 +89,7 @@ impl Cold {
                 let began = stations.get(*from).and_then(Station::began).unwrap_or_default();
                 long && (moment.joined)(node, *from) && quiet && moment.now.since(began) < TOGETHER
             });
-            for promise in promises {
+            for promise in promises.iter().filter(|promise| (moment.is_settled)(promise.device)) {
                 let own = promise.owner.node == mine.me.node;
                 let concerns = if *from == node { own || is_away(&promise.owner, mine, moment) } else { own && asked };
                 if !concerns || promise.until <= moment.now + NEARLY_OVER {
@@ -104,9 +104,10 @@ impl Cold {
                 let left = moment.history.has_left(promise.device, promise.stamp);
                 if !(known || moved || left) {
                     let (me, owner, until) = (&mine.me, &promise.owner, promise.until);
+                    let (name, stamp) = (moment.name(promise.device), promise.stamp);
                     let how = format!(
-                        "{me} serves and does not know {}, which stands in the file of {from} as registered at {owner} until {until}",
-                        moment.name(promise.device)
+                        "{me} serves and does not know {name} since {stamp:?}, which stands in the file of {from} as registered at {owner} \
+                         until {until}: it holds {held:?} and has a copy since {copy:?}"
                     );
                     return Err(Broken { rule: "files_are_taken_up", how });
                 }

@@ -31,6 +31,8 @@ pub struct Moment<'a> {
     pub directory: &'a Directory,
     /// By node: its facts, when it runs.
     pub facts: &'a [Option<Facts>],
+    /// Whether the place of a device is the same at all nodes and has always been.
+    pub is_settled: &'a dyn Fn(usize) -> bool,
     /// What has been seen so far.
     pub history: &'a History,
     /// Since when there has been no fault between nodes.
@@ -87,7 +89,7 @@ impl Looks {
             if !mine.overview.complete {
                 found.insert((observer, usize::MAX, format!("{} has copies that are not complete", mine.me)));
             }
-            for (device, copy) in copies.iter().enumerate() {
+            for (device, copy) in copies.iter().enumerate().filter(|(device, _)| (moment.is_settled)(*device)) {
                 if let Some(how) = difference(device, copy.as_ref(), observer, moment) {
                     found.insert((observer, device, format!("{} {how}", mine.me)));
                 }
@@ -139,7 +141,10 @@ fn miscounts(observer: usize, mine: &Facts, moment: &Moment<'_>, found: &mut Dif
     for (peer, theirs) in moment.facts.iter().enumerate().filter(|(n, _)| *n != observer) {
         let Some(theirs) = theirs else { continue };
         let young = |d: usize| theirs.holds(d) && moment.history.age(moment.now, peer, d) < ON_ITS_WAY;
-        if (0..theirs.here.len()).any(young) || !mine.overview.view.is_life_alive(&theirs.me) {
+        if mine.directory.mark != theirs.directory.mark
+            || (0..theirs.here.len()).any(young)
+            || !mine.overview.view.is_life_alive(&theirs.me)
+        {
             continue;
         }
         let (node, pools) =
@@ -161,7 +166,7 @@ fn orphans_stay(
     clock: Time,
     moment: &Moment<'_>,
 ) -> Result<(), Broken> {
-    for (device, (was, is)) in before.copies.iter().zip(copies).enumerate() {
+    for (device, (was, is)) in before.copies.iter().zip(copies).enumerate().filter(|(d, _)| (moment.is_settled)(*d)) {
         let Some(was) = was.as_ref().filter(|c| c.orphaned && is.is_none()) else { continue };
         let expired = was.expires.is_none_or(|at| at <= clock + Duration::from_secs(1));
         let taken = mine.holds(device) || moment.history.newest_elsewhere(None, device) > was.row.stamp;
@@ -193,7 +198,7 @@ pub fn complete_at_entry(observer: usize, station: &mut Station, moment: &Moment
     let quiet = moment.calm_since.is_some_and(|calm| calm <= began);
     let patience = if quiet { ON_ITS_WAY } else { UNNOTICED };
     let copies = all_copies(station, moment)?;
-    for (device, copy) in copies.iter().enumerate() {
+    for (device, copy) in copies.iter().enumerate().filter(|(device, _)| (moment.is_settled)(*device)) {
         let Some((node, theirs, stamp)) = moment.owner(device, observer) else { continue };
         let seen = mine.overview.view.is_life_alive(&theirs.me);
         let expected = (seen || quiet) && (moment.joined)(observer, node);

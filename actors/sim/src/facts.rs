@@ -1,7 +1,9 @@
 //! What a node says of itself when it is asked, in the shape that checks need.
 
+use std::sync::Arc;
 use tandem::call_manager::queries::Overview;
 use tandem::device_host::queries::Stock;
+use tandem::directory::Directory;
 use tandem_base::{NodeLife, Rank, Stamp};
 
 /// One node at one moment.
@@ -11,6 +13,8 @@ pub struct Facts {
     pub me: NodeLife,
     /// By device of the directory: the registration held here.
     pub here: Vec<Option<(Stamp, Rank)>>,
+    /// The configuration that its host works by.
+    pub directory: Arc<Directory>,
     /// What its host counts.
     pub stock: Stock,
     /// What its CallManager sees.
@@ -18,15 +22,16 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// From a node's answers, for a directory of `devices` devices.
-    pub fn new(me: NodeLife, stock: Stock, overview: Overview, devices: usize) -> Self {
+    /// From a node's answers, for so many devices that have phones.
+    pub fn new(me: NodeLife, first: &Arc<Directory>, (stock, overview): (Stock, Overview), devices: usize) -> Self {
+        let directory = stock.directory.clone().unwrap_or_else(|| Arc::clone(first));
         let mut here = vec![None; devices];
         for (device, stamp, rank) in &stock.here {
             if let Some(place) = here.get_mut(device.0 as usize) {
                 *place = Some((*stamp, *rank));
             }
         }
-        Self { me, here, stock, overview }
+        Self { me, here, directory, stock, overview }
     }
     /// Whether the same life holds the same devices, is in the same state and sees the same.
     pub fn same_but_stamps(&self, other: &Self) -> bool {

@@ -49,6 +49,9 @@ struct Arguments {
     /// Phones, at least 5
     #[arg(long, default_value_t = 30)]
     devices: u32,
+    /// Every run has the configuration database, not only one in six
+    #[arg(long)]
+    database: bool,
     /// Every datagram and frame is a line too
     #[arg(long)]
     trace: bool,
@@ -69,7 +72,9 @@ enum Format {
 
 /// One run; a panic is a finding like any other.
 fn one(arguments: &Arguments, seed: u64) -> Result<Outcome, String> {
-    let setup = Setup { traced: arguments.trace, ..Setup::rough(seed, arguments.devices)? };
+    let setup = Setup::drawn(seed, arguments.devices)?;
+    let setup = if arguments.database && !setup.database { setup.with_database(arguments.devices)? } else { setup };
+    let setup = Setup { traced: arguments.trace, ..setup };
     contain(|| run(setup, Duration::from_secs(arguments.seconds)))
         .unwrap_or_else(|panic| Ok(Outcome::panicked(seed, format!("{panic:?}"))))
 }
@@ -82,6 +87,9 @@ fn replay(arguments: &Arguments, seed: u64) -> String {
     }
     if arguments.devices != 30 {
         command += &format!(" --devices {}", arguments.devices);
+    }
+    if arguments.database {
+        command += " --database";
     }
     command
 }

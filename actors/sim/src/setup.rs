@@ -67,7 +67,12 @@ pub struct Setup {
     pub strangers: u32,
     /// Whether somebody sends again as his own what he overheard.
     pub thief: bool,
+    /// Whether each node has a copy of the configuration database, and people change it.
+    pub database: bool,
 }
+
+/// Every so many seeds a run has a database.
+const DATABASE_EVERY: u64 = 6;
 
 impl Setup {
     /// For a configuration, with ordinary networks and limits.
@@ -90,7 +95,25 @@ impl Setup {
             mixed: false,
             strangers: 0,
             thief: false,
+            database: false,
         }
+    }
+
+    /// As [`Setup::rough`]; one seed in six has the configuration database as well.
+    ///
+    /// # Errors
+    /// As [`Setup::small`].
+    pub fn drawn(seed: u64, devices: u32) -> Result<Self, String> {
+        let rough = Self::rough(seed, devices)?;
+        if seed % DATABASE_EVERY == 1 { rough.with_database(devices) } else { Ok(rough) }
+    }
+    /// The same with a configuration database; its file names each device.
+    ///
+    /// # Errors
+    /// As [`Setup::small`].
+    pub fn with_database(self, devices: u32) -> Result<Self, String> {
+        let config = Config::parse("small.toml", &one_by_one(devices)).map_err(|e| e.to_string())?;
+        Ok(Self { config, database: true, ..self })
     }
 
     /// As [`Setup::small`], with phones of every kind, two strangers and a thief: what seeds are run on.
@@ -120,6 +143,28 @@ impl Setup {
 }
 
 fn small(devices: u32) -> String {
+    let series = |pool: usize, first: u32, count: u32| {
+        format!(
+            "\n[[device_series]]\nprefix = \"SEP\"\nfirst = {first}\ncount = {count}\ndigits = 4\n\
+             pool = \"DP{pool}\"\npassword = \"secret\"\nfirst_line = \"{}\"\n",
+            1_000 + first
+        )
+    };
+    file(devices, series)
+}
+
+fn one_by_one(devices: u32) -> String {
+    let device = |pool: usize, number: u32| {
+        format!(
+            "\n[[device]]\nname = \"SEP{number:04}\"\npool = \"DP{pool}\"\npassword = \"secret\"\nlines = [\"{}\"]\n",
+            1_000 + number
+        )
+    };
+    file(devices, |pool, first, count| (first..first + count).map(|number| device(pool, number)).collect())
+}
+
+/// Three nodes and five groups; `devices_of` writes so many devices of a pool, from a number on.
+fn file(devices: u32, devices_of: impl Fn(usize, u32, u32) -> String) -> String {
     let mut text = String::from("[cluster]\nname = \"small\"\n\n[settings]\ntables_every = \"5s\"\n");
     for node in 1..=3 {
         let publisher = node == 1;
@@ -138,11 +183,10 @@ fn small(devices: u32) -> String {
         let _ = write!(
             text,
             "\n[[group]]\nname = \"G{number}\"\nmembers = [{}]\n\n[[device_pool]]\nname = \"DP{number}\"\n\
-             group = \"G{number}\"\nconnection_monitor = \"5s\"\n\n[[device_series]]\nprefix = \"SEP\"\nfirst = {first}\n\
-             count = {count}\ndigits = 4\npool = \"DP{number}\"\npassword = \"secret\"\nfirst_line = \"{}\"\n",
-            members.join(", "),
-            1_000 + first
+             group = \"G{number}\"\nconnection_monitor = \"5s\"\n",
+            members.join(", ")
         );
+        text += &devices_of(number, first, count);
         first += count;
     }
     text

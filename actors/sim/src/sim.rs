@@ -159,10 +159,13 @@ impl Sim {
     /// Whether every phone is served by its primary, by its own word and by the node's, and all copies are equal.
     pub fn is_everybody_home(&mut self) -> bool {
         let home = |p: &tandem_loadtest::Phone| p.status() == Status::Registered && p.rank() == Some(Rank::HOME);
-        let phones = self.world.phones.all().len();
-        let felt = self.world.phones.all().iter().filter(|p| home(p)).count();
+        let is_settled = self.world.is_settled();
+        let phones: Vec<_> = self.world.phones.all().iter().enumerate().filter(|(n, _)| is_settled(*n)).collect();
+        let felt = phones.iter().filter(|(_, p)| home(p)).count();
+        let phones = phones.len();
         self.runtime.block_on(async { self.world.refresh_facts() });
-        let ranks = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here).map(|(.., rank)| *rank);
+        let here = self.world.facts.iter().flatten().flat_map(|f| &f.stock.here);
+        let ranks = here.filter(|(device, ..)| is_settled(device.0 as usize)).map(|(.., rank)| *rank);
         let held: Vec<_> = ranks.collect();
         felt == phones
             && held.len() == phones
@@ -173,17 +176,20 @@ impl Sim {
     /// Everything is healed; then everybody must be home within the limit, and stay there.
     pub fn heal_and_go_home(&mut self) -> bool {
         self.runtime.block_on(async { self.world.heal() });
+        self.world.let_people_rest();
         let until = self.now() + self.limits.home;
         while self.run_for(LOOK) {
-            if self.is_everybody_home() {
-                return self.run_for(STAY) && self.still_home();
+            if self.is_everybody_home() && self.world.copies_of_database_differ().is_none() {
+                self.runtime.block_on(async { self.world.last_changes() });
+                return self.run_for(STAY.max(self.world.last_words())) && self.still_home();
             }
             if self.now() >= until {
                 let table = self.table();
                 let how = format!(
-                    "{:?} after all was healed: {table:?}; copies: {:?}",
+                    "{:?} after all was healed: {table:?}; copies: {:?}; database: {:?}",
                     self.limits.home,
-                    self.looks.differed()
+                    self.looks.differed(),
+                    self.world.copies_of_database_differ()
                 );
                 self.world.broken = Some(Broken { rule: "everybody_goes_home", how });
             }
@@ -192,12 +198,13 @@ impl Sim {
     }
 
     fn still_home(&mut self) -> bool {
-        let home = self.is_everybody_home();
-        if !home {
-            let how = format!("{:?}", self.table());
+        let (home, differ) = (self.is_everybody_home(), self.world.copies_of_database_differ());
+        if !home || differ.is_some() {
+            let how = format!("{:?} {differ:?}", self.table());
             self.world.broken = Some(Broken { rule: "everybody_stays_home", how });
         }
-        home
+        self.world.judge_database();
+        self.world.broken.is_none()
     }
 
     /// The run is over.

@@ -4,6 +4,8 @@
 //! The actors, the ticker and the wire are those of production or their twins in `tandem_host`. It must never reach into an actor: what
 //! it wants to know it asks.
 
+use crate::database::disk::Opened;
+use crate::database::{ConfigDisk, Folder, Running};
 use crate::net::{Letter, SipNet};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -28,10 +30,11 @@ use tandem::node;
 use tandem::registration::Entry;
 use tandem::state::StateFolder;
 use tandem::tables::TableFile;
-use tandem::tree::{self, Handles};
-use tandem_base::{NodeLife, NodeName, Time};
+use tandem::tree::{self, ConfigParts, Handles};
+use tandem_base::{Incarnation, NodeLife, NodeName, Time, UnixMillis};
 use tandem_cluster::Saved;
 use tandem_cluster::link::{LinkEvent, Sink};
+use tandem_database::Reader;
 use tandem_host::clock::{Clock, Dial};
 use tandem_host::disk::{Disk, DiskFault, MemoryDisk};
 use tandem_host::link::simulated::SimNet;
@@ -40,6 +43,7 @@ use tandem_host::random::Random;
 use tandem_host::saver::{Hand, Saver};
 use tandem_host::supervise::{AskError, Handle, Tree};
 use tandem_host::ticker::{Ticker, Waiting};
+use tandem_model::config::Config;
 use tokio::task::LocalSet;
 
 /// Patience for the simulator's own questions; in virtual time nothing is slow, so it only bounds a mistake.
@@ -101,6 +105,8 @@ pub struct Shared {
     pub frames: Arc<Mutex<Vec<(NodeName, NodeName, Bytes)>>>,
     /// Everything random follows from it.
     pub seed: u64,
+    /// Where the copies of the configuration database are, and the file that founds it, when there is one.
+    pub database: Option<(Rc<Folder>, Rc<Config>)>,
 }
 
 /// One life of a node.
@@ -121,6 +127,8 @@ struct Life {
     written_at: Option<Time>,
     /// What it found in its file.
     found: Vec<Saved<Entry>>,
+    /// What works changes of the configuration into directories.
+    live: Option<Running>,
 }
 
 /// See the module.
@@ -143,8 +151,12 @@ pub struct Station {
     ran: bool,
     /// Its file of run-time tables is not what was written.
     spoilt: bool,
+    /// Its copy of the configuration database.
+    config: Option<ConfigDisk>,
 }
 
+/// The directory of a life, its copy of the database, and what tells it of changes.
+type Configured = (Arc<Directory>, Option<ConfigParts>, Option<Running>);
 /// A file of run-time tables, and how often it is written.
 type Tables = Option<(TableFile, Duration)>;
 
@@ -160,11 +172,14 @@ pub enum Start {
 impl Station {
     /// A node that has never lived.
     pub fn new(name: NodeName, index: u16, address: SocketAddr, dial: &'static Dial, shared: Shared) -> Self {
+        let dice = Random::seeded(shared.seed ^ (u64::from(index) + 1) << 24 ^ 0xd15c);
+        let config = shared.database.as_ref().map(|(folder, _)| ConfigDisk::new(Rc::clone(folder), &name, dice));
         Self {
             name,
             index,
             address,
             shared,
+            config,
             disk: MemoryDisk::default(),
             disk_delay: Duration::ZERO,
             dial,
@@ -179,6 +194,9 @@ impl Station {
     pub fn set_disk(&mut self, fault: Option<DiskFault>, delay: Duration) {
         self.disk.set_fault(fault);
         self.disk_delay = delay;
+        if let Some(config) = &mut self.config {
+            config.set(fault, delay);
+        }
     }
     /// The file of its run-time tables is cut off at this place, or altered there. `false`: there is none.
     pub fn spoil_tables(&mut self, place: usize, cut: bool) -> bool {
@@ -281,6 +299,15 @@ impl Station {
         self.life.as_ref().map_or((0, None), |l| (l.tree.restarts(), l.gave_up.borrow().clone()))
     }
 
+    /// The number of the life that begins; `None`: the disk does not take it.
+    fn next_life(&self, folder: &StateFolder, clock: Clock) -> Result<Option<Incarnation>, String> {
+        match folder.next_life(&self.name, clock) {
+            Ok(incarnation) => Ok(Some(incarnation)),
+            Err(tandem::error::NodeError::Host(_)) => Ok(None),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
     /// Begins a new life; one that lives goes on.
     ///
     /// # Errors
@@ -294,14 +321,11 @@ impl Station {
         let own = shared.seed ^ (u64::from(self.index) + 1) << 32 ^ self.lives << 48;
         let clock = shared.clock.of_host(up_for(own), self.dial);
         let folder = self.folder()?;
-        let incarnation = match folder.next_life(&self.name, clock) {
-            Ok(incarnation) => incarnation,
-            Err(tandem::error::NodeError::Host(_)) => return Ok(Start::DiskRefused),
-            Err(e) => return Err(e.to_string()),
-        };
+        let Some(incarnation) = self.next_life(&folder, clock)? else { return Ok(Start::DiskRefused) };
         let me = NodeLife { node: self.name.clone(), incarnation };
         let (tables, hand) = self.open_tables(&folder, clock)?;
         let found = tables.as_ref().map(|(file, _)| file.found.clone()).unwrap_or_default();
+        let (directory, config, live) = self.open_config(&me, clock)?;
         let (handles, mailboxes) = tree::mailboxes(&me, clock);
         let link = shared.links.attach(me.clone(), self.sink(&handles)).map_err(|e| e.to_string())?;
         let flag = Arc::new(Flag { set: AtomicBool::new(true), bell: shared.bell.clone() });
@@ -310,7 +334,7 @@ impl Station {
         let entered = set.enter();
         let parts = tree::Parts {
             me: me.clone(),
-            directory: Arc::clone(&shared.directory),
+            directory: Arc::clone(&directory),
             journal: Arc::clone(&shared.journal),
             clock,
             random: Random::seeded(own),
@@ -321,7 +345,7 @@ impl Station {
             rows_wait: rows_wait.clone(),
             serving: Arc::new(AtomicBool::new(false)),
             tables,
-            config: None,
+            config,
             failed: Rc::new({
                 let gave_up = Rc::clone(&gave_up);
                 move |why| *gave_up.borrow_mut() = Some(why)
@@ -335,6 +359,9 @@ impl Station {
         let (flush, beat) = (handles.host.clone(), handles.clone());
         let ticker = Ticker::virtual_time(&rows_wait, move || flush_rows(&flush), move || node::tick(&beat));
         drop(entered);
+        if let Some(live) = &live {
+            live.begins(&self.name, handles.clone(), directory);
+        }
         let began = shared.clock.now();
         self.life = Some(Life {
             me,
@@ -351,6 +378,7 @@ impl Station {
             hand,
             written_at: None,
             found,
+            live,
         });
         Ok(Start::Lives)
     }
@@ -393,9 +421,53 @@ impl Station {
         }))
     }
 
-    /// Ends it as a crash does: every task is dropped where it stands.
-    pub fn crash(&mut self) {
+    /// Its copy of the configuration database, opened as a process does, what keeps it equal to the others, and what tells the node of changes.
+    fn open_config(&mut self, me: &NodeLife, clock: Clock) -> Result<Configured, String> {
+        let (first, journal) = (&self.shared.directory, &self.shared.journal);
+        let (Some(disk), Some((_, file))) = (&mut self.config, &self.shared.database) else {
+            return Ok((Arc::clone(first), None, None));
+        };
+        let Opened { databases, directory, head } = disk.open(&self.name, file, (clock, first))?;
+        databases.tell(journal, clock);
+        let running = Running::new(&self.name, &directory, &databases, (journal, clock));
+        let database = databases.life(&self.name, head, running.live());
+        let parts = database.map(|database| node::config_parts(database, me, &directory, clock));
+        Ok((directory, parts, Some(running)))
+    }
+    /// Its copy and what tells the node of changes, when it lives.
+    pub fn config_and_live(&mut self) -> Option<(&mut ConfigDisk, &mut Running)> {
+        self.config.as_mut().zip(self.life.as_mut()?.live.as_mut())
+    }
+    /// Its copy of the configuration database.
+    pub fn config_disk(&mut self) -> Option<&mut ConfigDisk> {
+        self.config.as_mut()
+    }
+    /// The same with its name.
+    pub fn named_config_disk(&mut self) -> Option<(&NodeName, &mut ConfigDisk)> {
+        Some((&self.name, self.config.as_mut()?))
+    }
+    /// When its copy's disk is done with what it does, or a change is worked in.
+    pub fn config_done_at(&self) -> Option<Time> {
+        let live = self.life.as_ref().and_then(|life| life.live.as_ref()?.done_at());
+        [self.config.as_ref()?.done_at(), live].into_iter().flatten().min()
+    }
+    /// Its actors, when it runs.
+    pub fn handles(&self) -> Option<&Handles> {
+        self.life.as_ref().filter(|l| !l.hung).map(|l| &l.handles)
+    }
+    /// With its actors, its copy, and its wall clock, when it runs.
+    pub fn with_copy<T>(&mut self, f: impl FnOnce(&Handles, &Reader, UnixMillis) -> T) -> Option<T> {
+        let life = self.life.as_ref().filter(|l| !l.hung)?;
+        self.config.as_mut()?.look(|reader| Ok(f(&life.handles, reader, life.clock.unix_millis())))
+    }
+
+    /// Ends it as a crash does: every task is dropped where it stands, and its disk has what it has.
+    ///
+    /// # Errors
+    /// A sentence: the simulator's own disk fails.
+    pub fn crash(&mut self) -> Result<(), String> {
         self.life = None;
+        self.config.as_mut().map_or(Ok(()), ConfigDisk::crash)
     }
     /// It stands still: nothing of it runs, and what comes waits.
     pub fn hang(&mut self) {

@@ -4,6 +4,8 @@
 //! anything but the virtual clock and the seed.
 
 mod apply;
+mod configuration;
+mod small;
 
 use crate::check::lives::Lives;
 use crate::check::{Checks, Picture};
@@ -19,7 +21,8 @@ use crate::phones::{Phones, Wanted};
 use crate::setup::Setup;
 use crate::station::{Bell, Shared, Station};
 use crate::thief::Thief;
-use bytes::Bytes;
+use configuration::Configuration;
+use small::{botch, database_of, joined};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -103,6 +106,7 @@ pub struct World {
     journal_read: u64,
     paces: Paces,
     thief: Option<Thief>,
+    configuration: Option<Configuration>,
     next_check: Time,
     pub(crate) broken: Option<Broken>,
     pub(crate) steps: u64,
@@ -128,6 +132,7 @@ impl World {
             bell: Bell::default(),
             frames: Arc::new(Mutex::new(Vec::new())),
             seed: dice.next_u64(),
+            database: database_of(&setup)?,
         };
         let phones = Phones::new(&setup, &directory, &mut dice)?;
         for phone in phones.all() {
@@ -168,6 +173,7 @@ impl World {
             journal_read: 0,
             paces,
             thief: setup.thief.then(|| Thief::new(Random::seeded(setup.seed ^ 0x7e1f))),
+            configuration: setup.database.then(|| Configuration::new(setup.seed)),
             next_check: Time::ZERO,
             broken: None,
             steps: 0,
@@ -226,7 +232,9 @@ impl World {
         let slow = self.stations.iter().filter_map(Station::due).min();
         let disks = self.stations.iter().filter_map(Station::written_at).min();
         let kept = self.keeping.values().copied().min();
-        let nets = [disks, kept, self.shared.links.next_deadline(), self.phones.next_deadline()];
+        let copies = self.stations.iter().filter_map(Station::config_done_at).min();
+        let people = self.configuration.as_ref().and_then(Configuration::deadline);
+        let nets = [disks, copies, people, kept, self.shared.links.next_deadline(), self.phones.next_deadline()];
         [plan, sip, round, start, slow].into_iter().chain(nets).flatten().min()
     }
 
@@ -248,8 +256,10 @@ impl World {
         for wish in wanted {
             self.carry_out(now, wish);
         }
+        self.administer(now);
         self.settle(now);
         self.stations.iter_mut().for_each(|s| s.write(now));
+        self.let_disks_work(now);
         self.end_who_has_kept(now);
         self.begin_new_lives(now);
         self.read_journal(now);
@@ -358,6 +368,7 @@ impl World {
     }
 
     fn read_journal(&mut self, now: Time) {
+        let is_settled = self.is_settled();
         for event in self.shared.journal.after(self.journal_read, JOURNAL_PAGE) {
             self.journal_read = event.sequence;
             let node = event.node.as_ref().map_or("", |n| n.as_str());
@@ -376,7 +387,7 @@ impl World {
             let paced = if adopted { Ok(()) } else { self.paces.admitted(now, &node) };
             let moved = event.device.and_then(|name| {
                 let device = self.directory.find_key(tandem_model::row::device_key(&name))?;
-                let index = self.directory.node_index(&node)?;
+                let index = self.directory.node_index(&node).filter(|_| is_settled(device.0 as usize))?;
                 let (device, node) = (device.0 as usize, usize::from(index));
                 if adopted {
                     self.history.taken_up(device, node);
@@ -405,7 +416,8 @@ impl World {
             let how = format!("{node} has found a spoilt file of tables and says nothing");
             Err(Broken { rule: "a_spoilt_file_is_reported", how })
         });
-        if let Err(broken) = verdict.and(panics).and(silent).and_then(|()| self.entries(now)) {
+        let works = self.directories_are_copies(false);
+        if let Err(broken) = verdict.and(panics).and(silent).and(works).and_then(|()| self.entries(now)) {
             self.broken.get_or_insert(broken);
         }
     }
@@ -427,11 +439,13 @@ impl World {
             stations.iter().position(|s| s.address == at)
         };
         let is_on = |device: usize| self.phones.is_on(device);
+        let is_settled = self.is_settled();
         let picture = Picture {
             now,
             directory: &self.directory,
             facts: &self.facts,
             fresh: &self.fresh,
+            is_settled: &is_settled,
             is_on: &is_on,
             truth: &truth,
             reaches: &reaches,
@@ -450,7 +464,7 @@ impl World {
             let serves = facts.filter(|f| f.overview.state == NodeState::InService && !self.served.contains(&f.me));
             let Some(me) = serves.map(|f| f.me.clone()) else { continue };
             self.served.insert(me);
-            let joined = joined(&self.cuts);
+            let (joined, is_settled) = (joined(&self.cuts), self.is_settled());
             let moment = Moment {
                 now,
                 directory: &self.directory,
@@ -458,6 +472,7 @@ impl World {
                 history: &self.history,
                 calm_since: self.calm_since,
                 joined: &joined,
+                is_settled: &is_settled,
             };
             if let Some(station) = self.stations.get_mut(observer) {
                 complete_at_entry(observer, station, &moment)?;
@@ -484,7 +499,7 @@ impl World {
     /// What is broken without patience.
     pub(crate) fn compare(&mut self, looks: &mut Looks) -> Result<Option<String>, Broken> {
         self.refresh_facts();
-        let joined = joined(&self.cuts);
+        let (joined, is_settled) = (joined(&self.cuts), self.is_settled());
         let moment = Moment {
             now: self.shared.clock.now(),
             directory: &self.directory,
@@ -492,13 +507,14 @@ impl World {
             history: &self.history,
             calm_since: self.calm_since,
             joined: &joined,
+            is_settled: &is_settled,
         };
         looks.look(&mut self.stations, &moment)
     }
 
     /// Facts of every node that runs, asked again of those that have run since.
     pub(crate) fn refresh_facts(&mut self) {
-        let (now, devices) = (self.shared.clock.now(), self.directory.len());
+        let (now, devices) = (self.shared.clock.now(), self.phones.all().len());
         for (node, station) in self.stations.iter_mut().enumerate() {
             let (Some(facts), Some(fresh)) = (self.facts.get_mut(node), self.fresh.get_mut(node)) else { continue };
             if !station.runs() {
@@ -509,7 +525,8 @@ impl World {
             } else if station.take_ran() || facts.is_none() {
                 let me = station.me().cloned();
                 let answer = station.look();
-                let new = me.zip(answer).map(|(me, (stock, overview))| Facts::new(me, stock, overview, devices));
+                let first = &self.directory;
+                let new = me.zip(answer).map(|(me, answer)| Facts::new(me, first, answer, devices));
                 self.changed |= match (&*facts, &new) {
                     (Some(old), Some(new)) => !old.same_but_stamps(new),
                     _ => true,
@@ -565,32 +582,4 @@ fn stations_of(shared: &Shared) -> Result<(Vec<Station>, Vec<&'static Dial>), St
         stations.push(Station::new(node.clone(), index, address, dial, shared.clone()));
     }
     Ok((stations, dials))
-}
-
-/// Whether two nodes hear each other.
-fn joined(cuts: &BTreeSet<(u16, u16)>) -> impl Fn(usize, usize) -> bool {
-    let index = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-    move |a, b| {
-        let (a, b) = (index(a), index(b));
-        !cuts.contains(&(a, b)) && !cuts.contains(&(b, a))
-    }
-}
-
-/// A message of a stranger, broken now and then: cut short, or with some other bytes in it.
-fn botch(dice: &mut Random, bytes: Bytes) -> Bytes {
-    if dice.below(100) >= BROKEN_IN_100 || bytes.is_empty() {
-        return bytes;
-    }
-    let place = |dice: &mut Random| usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0);
-    if dice.below(2) == 0 {
-        return bytes.slice(..place(dice));
-    }
-    let mut other = bytes.to_vec();
-    for _ in 0..=dice.below(8) {
-        let at = place(dice);
-        if let Some(byte) = other.get_mut(at) {
-            *byte = u8::try_from(dice.below(256)).unwrap_or(0);
-        }
-    }
-    Bytes::from(other)
 }

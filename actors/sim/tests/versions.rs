@@ -228,6 +228,7 @@ impl World {
             bell: Bell::default(),
             frames: Arc::new(Mutex::new(Vec::new())),
             seed: 5,
+            database: None,
         };
         let station = |(index, node): (u16, &NodeName)| {
             let address = directory.sip_address(node, true, false).unwrap();
@@ -340,7 +341,7 @@ async fn story() {
 
     // All of them lose power, but for what is on their disks.
     world.run(Duration::from_secs(8)).await;
-    world.stations.iter_mut().for_each(Station::crash);
+    world.stations.iter_mut().for_each(|s| s.crash().unwrap());
     world.run(Duration::from_secs(1)).await;
     (0..3).for_each(|node| world.start(node));
     world.run(Duration::from_secs(3)).await;
@@ -348,7 +349,7 @@ async fn story() {
     assert_eq!(world.rows_at(2), CALLS + DEVICES.len() as u64);
 
     // A node of the next version joins and finds everything as it was.
-    world.stations[1].crash();
+    world.stations[1].crash().unwrap();
     world.run(Duration::from_secs(2)).await;
     world.guest = Some(Guest::start(guest_life(&world, 1, 1_800_000_000), &world));
     world.run(Duration::from_secs(3)).await;

@@ -35,9 +35,9 @@ impl Phone {
         format!("sip:{}@{}{transport}", self.user(), self.own_address(server))
     }
 
-    /// One name for all requests of this life: a registrar sees one client.
+    /// One name for all requests of this life: a registrar sees one client, and another one after each restart, which is no refresh.
     fn life(&self) -> u64 {
-        self.life ^ self.settings().run
+        self.life ^ self.settings().run ^ (u64::from(self.counters.called_home) << 32)
     }
 
     /// The whole request, with proof when there is a nonce.

@@ -175,7 +175,7 @@ impl Worker {
             Err(first @ (StoreError::Io(_) | StoreError::ReadOnly(_))) => {
                 // Snapshots hold the old file.
                 self.snapshots.clear();
-                self.store.reopen().map_err(|_| first)?;
+                self.store.reopen(self.head.revision).map_err(|_| first)?;
                 self.store.probe()?;
             }
             Err(other) => return Err(other),

@@ -367,7 +367,24 @@ impl Table {
     }
 }
 
+/// A port of this address at which nobody listens now. Somebody else may take it before it is used.
+///
+/// # Errors
+/// [`HostError::Socket`].
+pub fn free_port(ip: IpAddr) -> Result<u16, HostError> {
+    let address = SocketAddr::new(ip, 0);
+    let open = || bound(address)?.local_addr();
+    let found = open().map_err(|source| HostError::Socket { doing: "listen on TCP", address, source })?;
+    Ok(found.as_socket().map_or(0, |found| found.port()))
+}
+
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -376,6 +393,5 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }

@@ -8,8 +8,9 @@ use tandem_model::admin::{DevicePage, DeviceState, ErrorKind, NodeCommand, Reque
 
 #[test]
 fn the_api_refuses_a_missing_or_wrong_token_and_says_where_the_right_one_is() {
-    let console = Console::start();
     for header in [None, Some("Bearer wrong-wrong-wrong-wrong"), Some("Basic YTpi"), Some(TOKEN), Some("Bearer ")] {
+        // A console of its own each time: whoever is wrong too often has to wait.
+        let console = Console::start();
         for path in ["/api/v1/status", "/api/v1/events?follow=1", "/api/v1/nothing", "/api", "/api/v2"] {
             let headers: Vec<_> = header.map(|h| ("Authorization", h)).into_iter().collect();
             let response = console.get_with(path, &headers);
@@ -20,10 +21,25 @@ fn the_api_refuses_a_missing_or_wrong_token_and_says_where_the_right_one_is() {
             assert!(error.remedy.as_deref().unwrap_or_default().contains(TOKEN_FILE), "{error}");
             assert!(!body.contains(TOKEN));
         }
+        let asked = console.admin.asked.lock().unwrap().clone();
+        let proof = |r: &Request| matches!(r, Request::Config(c) if matches!(**c, ConfigRequest::Identify(_)));
+        assert!(asked.iter().all(proof), "nothing is asked before it is known who asks: {asked:?}");
     }
-    let asked = console.admin.asked.lock().unwrap().clone();
-    let proof = |r: &Request| matches!(r, Request::Config(c) if matches!(**c, ConfigRequest::Identify(_)));
-    assert!(asked.iter().all(proof), "nothing is asked before it is known who asks: {asked:?}");
+}
+
+#[test]
+fn who_guesses_has_to_wait_and_the_operator_of_the_host_does_not() {
+    let console = Console::start();
+    let guess = || console.get_with("/api/v1/status", &[("Authorization", "Bearer wrong-wrong-wrong-wrong")]);
+    let refused: Vec<u16> = (0..8).map(|_| guess().status().as_u16()).collect();
+    assert_eq!(refused, [401, 401, 401, 401, 401, 429, 429, 429]);
+    let response = guess();
+    assert_eq!(response.headers().get("retry-after").and_then(|v| v.to_str().ok()), Some("1"));
+    let (_, body) = read(response);
+    let told = error(&body);
+    assert_eq!((told.kind, told.retry_after), (ErrorKind::TooMany, Some(1)), "{told}");
+    let right = format!("Bearer {TOKEN}");
+    assert_eq!(console.get_with("/api/v1/status", &[("Authorization", &right)]).status().as_u16(), 200);
 }
 
 #[test]

@@ -158,6 +158,9 @@ impl Admin for Scripted {
         let journal = self.journal.lock().unwrap();
         journal.1.iter().filter(|e| e.sequence > after).take(limit).cloned().collect()
     }
+    fn now(&self) -> tandem_base::Time {
+        tandem_base::Time::ZERO
+    }
     fn last_event(&self) -> u64 {
         let journal = self.journal.lock().unwrap();
         journal.0 + journal.1.len() as u64

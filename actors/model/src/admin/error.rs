@@ -27,6 +27,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// It is longer than anything that is taken (413).
     TooLarge,
+    /// Too many wrong tries from one address (429).
+    TooMany,
     /// Nobody can answer now (503).
     Unavailable,
     /// A defect of ours (500).
@@ -58,13 +60,16 @@ pub struct AdminError {
     /// The entity tag of the row as it is, when another was expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+    /// When it may be tried again, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 impl AdminError {
     /// A refusal of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let (code, remedy, nearest, etag) = (None, None, None, None);
-        Self { kind, code, message: message.into(), remedy, nearest, problems: Vec::new(), etag }
+        let (code, remedy, nearest, etag, retry_after) = (None, None, None, None, None);
+        Self { kind, code, message: message.into(), remedy, nearest, problems: Vec::new(), etag, retry_after }
     }
     /// There is no `what` (such as `"device"`) called `name`; `known` are the names that exist, to find the nearest.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {

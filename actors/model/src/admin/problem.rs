@@ -14,7 +14,7 @@ const TYPE: &str = "urn:tandem:problem:";
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Invalid,
         Self::Unauthorized,
         Self::Forbidden,
@@ -23,6 +23,7 @@ impl ErrorKind {
         Self::Refused,
         Self::Precondition,
         Self::TooLarge,
+        Self::TooMany,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -37,6 +38,7 @@ impl ErrorKind {
             Self::Refused => 409,
             Self::Precondition => 412,
             Self::TooLarge => 413,
+            Self::TooMany => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
@@ -52,6 +54,7 @@ impl ErrorKind {
             Self::Refused => "refused",
             Self::Precondition => "precondition",
             Self::TooLarge => "too-large",
+            Self::TooMany => "too-many",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
@@ -67,6 +70,7 @@ impl ErrorKind {
             Self::Refused => "It cannot be done in the present state",
             Self::Precondition => "What was expected is not so",
             Self::TooLarge => "It is larger than what is taken",
+            Self::TooMany => "Too many wrong tries",
             Self::Unavailable => "Nobody can answer now",
             Self::Internal => "A defect of ours",
         }
@@ -99,6 +103,9 @@ pub struct ProblemDocument {
     /// The entity tag of the row as it is, when another was expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+    /// When it may be tried again, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 impl From<AdminError> for ProblemDocument {
     fn from(error: AdminError) -> Self {
@@ -112,6 +119,7 @@ impl From<AdminError> for ProblemDocument {
             nearest: error.nearest,
             problems: error.problems,
             etag: error.etag,
+            retry_after: error.retry_after,
         }
     }
 }
@@ -129,6 +137,7 @@ impl From<ProblemDocument> for AdminError {
             nearest: problem.nearest,
             problems: problem.problems,
             etag: problem.etag,
+            retry_after: problem.retry_after,
         }
     }
 }
@@ -144,6 +153,7 @@ mod tests {
                 nearest: Some("CCM1".to_owned()),
                 problems: vec![RowProblem { line: Some(7), what: "wrong".to_owned(), ..RowProblem::default() }],
                 etag: Some("0".repeat(32)),
+                retry_after: Some(8),
                 ..AdminError::new(kind, "it is so").code("T0001").remedy("do this")
             };
             let text = serde_json::to_string(&ProblemDocument::from(error.clone())).unwrap();

@@ -2,6 +2,7 @@
 
 use super::CallManager;
 use crate::counts::Counts;
+use crate::directory::Mark;
 use crate::edge::sip::locate::Located;
 use crate::locator::DeviceIndex;
 use actix::{Context, Handler, Message};
@@ -27,6 +28,8 @@ pub struct Overview {
     pub copies: Vec<OwnerView>,
     /// Its own rows: the last change's sequence number, and the digest after it.
     pub own: (u64, Digest),
+    /// The directory that it works by.
+    pub mark: Mark,
 }
 /// Asks for an [`Overview`].
 pub struct Look;
@@ -43,6 +46,7 @@ impl Handler<Look> for CallManager {
             complete: self.cluster.divergent_peers() == 0,
             copies: self.cluster.owners(),
             own: (self.cluster.own_head(), self.cluster.own_digest()),
+            mark: self.directory.mark,
         })
     }
 }

@@ -174,6 +174,9 @@ impl Admin for Scripted {
     fn events_after(&self, after: u64, limit: usize) -> Vec<Event> {
         (after + 1..=self.events).take(limit).map(event).collect()
     }
+    fn now(&self) -> tandem_base::Time {
+        tandem_base::Time::ZERO
+    }
     fn last_event(&self) -> u64 {
         self.events
     }

@@ -3,6 +3,7 @@
 //! A node that does not publish hands a change on to the one that does, and the asker hears what that one says.
 
 use super::ask::{Overview, Promote, SetUser, Wanted};
+use super::prepare::{in_words, prepare};
 use super::store::NodeStore;
 use super::{access, check, words};
 use crate::call_manager::AskPeer;
@@ -12,17 +13,14 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_base::NodeName;
-use tandem_database::{
-    AuditEntry as Entry, Document, Draft, DraftOp, Expect, Op, Query, Reader, Refused, Row, Table, UserField,
-};
+use tandem_database::{AuditEntry as Entry, Draft, Op, Query, Reader, Refused, Row, Table, UserField};
 use tandem_host::random::Random;
 use tandem_model::admin::config::{
-    AuditEntry, ConfigChange, ConfigDraft, ConfigOp, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow,
-    ConfigTable, CopyStatus, Expect as Wish, HIDDEN, Impact, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage,
-    RowQuery, RowUse, UnsentChange, Written,
+    AuditEntry, ConfigChange, ConfigDraft, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow, ConfigTable,
+    CopyStatus, Impact, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage, RowQuery, RowUse, UnsentChange, Written,
 };
 use tandem_model::admin::{AdminError, ErrorKind};
-use tandem_model::config::rows::{RowChange, normalise};
+use tandem_model::config::rows::RowChange;
 use tandem_model::timings::ASK_REMOTE;
 use tokio::sync::oneshot;
 
@@ -30,6 +28,11 @@ use tokio::sync::oneshot;
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long another node is waited for.
 const PEER_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a change of a part of a row is begun anew when somebody else was faster.
+const OVERTAKEN_MAX: usize = 16;
+/// How often, and how long between, it is looked whether this node's copy has what was faster.
+const NEWER_LOOKS: usize = 100;
+const NEWER_EVERY: Duration = Duration::from_millis(10);
 /// Rows that are named as users of another.
 const USES_MAX: usize = 100;
 
@@ -42,7 +45,7 @@ pub(super) enum Answered {
     Refused(Box<AdminError>),
 }
 
-type Answer<T> = Result<T, AdminError>;
+pub(super) type Answer<T> = Result<T, AdminError>;
 
 impl Process {
     /// The node that answers: the first of this process that runs and has a copy.
@@ -178,14 +181,35 @@ impl Process {
 
     /// A change in the words of the API: what is hidden is looked up, passwords and tokens become hashes.
     async fn config_write(&self, draft: ConfigDraft) -> Answer<Written> {
-        let (_, store) = self.configured()?;
-        let at = self.unix_millis();
         let lines: Vec<Option<u32>> = draft.ops.iter().map(|op| op.line).collect();
-        let mut random = Random::from_os().map_err(|e| AdminError::new(ErrorKind::Internal, e.to_string()))?;
-        let prepared = read(&store, move |reader| Ok(prepare(reader, draft, &mut random, at)));
-        let (draft, dry_run, secret) = prepared.await?.map_err(|e| with_lines(e, &lines))?;
-        let written = self.write_draft(draft, dry_run, secret).await;
-        written.map_err(|e| with_lines(e, &lines))
+        for tries_left in (0..OVERTAKEN_MAX).rev() {
+            let (_, store) = self.configured()?;
+            let (at, draft) = (self.unix_millis(), draft.clone());
+            // Tokens are made of it: never from anything smaller.
+            let mut random = Random::from_os().map_err(|e| AdminError::new(ErrorKind::Internal, e.to_string()))?;
+            let prepared = read(&store, move |reader| Ok(prepare(reader, draft, &mut random, at))).await?;
+            let mut prepared = prepared.map_err(|e| with_lines(e, &lines))?;
+            let (draft, secret) = (std::mem::take(&mut prepared.draft), prepared.secret.take());
+            match self.write_draft(draft, prepared.dry_run, secret).await {
+                // Somebody was faster with a row of which this changes a part: once more, on what is there now.
+                Err(error) if tries_left > 0 && prepared.was_overtaken(&error) => {
+                    self.newer_than(&store, prepared.revision).await?;
+                }
+                written => return written.map_err(|e| with_lines(e, &lines)),
+            }
+        }
+        Err(AdminError::new(ErrorKind::Unavailable, "others change the same rows at this moment").remedy("try again"))
+    }
+
+    /// Waits until the copy has more than `revision`, for a short time.
+    async fn newer_than(&self, store: &Arc<NodeStore>, revision: u64) -> Answer<()> {
+        for _ in 0..NEWER_LOOKS {
+            if read(store, |r| r.head()).await?.revision > revision {
+                return Ok(());
+            }
+            tokio::time::sleep(NEWER_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Checks a change, says what it would do, and has the publisher make it.
@@ -206,10 +230,11 @@ impl Process {
             return Err(AdminError { problems, ..AdminError::new(ErrorKind::Invalid, text) });
         }
         let Some(rows) = rows else {
-            let would = store.ask(move |worker| worker.store().check(&draft)).await?.map_err(|e| words::refused(&e))?;
+            let tried = store.ask(move |worker| (worker.head().revision, worker.store().check(&draft))).await?;
+            let (revision, would) = (tried.0, tried.1.map_err(|e| words::refused(&e))?);
             let (etags, unchanged) = (words::etags(&would.rows), would.rows.is_empty());
             let impact = self.impact(&store, would.rows).await?;
-            return Ok(Written { change: None, revision: would.info.revision, unchanged, impact, etags, secret: None });
+            return Ok(Written { change: None, revision, unchanged, impact, etags, secret: None });
         };
         let rows = rows.map_err(|e| words::refused(&e))?;
         let (etags, unchanged) = (words::etags(&rows), rows.is_empty());
@@ -447,7 +472,7 @@ fn device_exists(reader: &Reader, device: &str) -> Result<bool, tandem_database:
     Ok(found)
 }
 
-fn missing(table: ConfigTable, key: &str) -> AdminError {
+pub(super) fn missing(table: ConfigTable, key: &str) -> AdminError {
     AdminError::new(ErrorKind::NotFound, format!("there is no {table} {key:?}"))
 }
 
@@ -456,79 +481,4 @@ fn with_lines(mut error: AdminError, lines: &[Option<u32>]) -> AdminError {
         problem.line = problem.op.and_then(|op| lines.get(op).copied().flatten()).or(problem.line);
     }
     error
-}
-
-type Prepared = Answer<(Draft, bool, Option<String>)>;
-
-/// From the words of the API to a draft of the database.
-fn prepare(reader: &Reader, wanted: ConfigDraft, random: &mut Random, at: tandem_base::UnixMillis) -> Prepared {
-    let ConfigDraft { author, comment, at_revision, dry_run, ops } = wanted;
-    let mut secret = None;
-    let mut prepared = Vec::with_capacity(ops.len());
-    for op in ops {
-        let (table, expect) = (words::table(op.table), words::expect(&op.expect)?);
-        let after = match op.fields {
-            None => None,
-            Some(mut given) => {
-                normalise(op.table, &mut given);
-                // Only who hides something, or changes a part, needs what is there.
-                let hides = given.values().any(|v| v.as_str() == Some(HIDDEN));
-                let keeps = matches!(table, Table::Token | Table::User);
-                let before = if op.merge || hides || keeps { lookup(reader, table, &op.key)? } else { None };
-                if op.merge && before.is_none() {
-                    return Err(missing(op.table, &op.key));
-                }
-                if keeps {
-                    let kept = before.as_ref().map(|b| super::store::fields(b.clone())).unwrap_or_default();
-                    for field in ["token_hash", "password_hash"] {
-                        if let Some(hash) = kept.get(field).filter(|_| !given.contains_key(field)) {
-                            given.insert(field.to_owned(), hash.clone());
-                        }
-                    }
-                    secret = access::prepare(table, &mut given, random, at)?.or(secret);
-                }
-                Some(words::merged(before.as_ref(), &given, op.merge))
-            }
-        };
-        let expect = match (&after, expect) {
-            (None, Expect::Any) => Expect::Present,
-            (_, expect) => expect,
-        };
-        prepared.push(DraftOp { table, key: op.key, after, expect });
-    }
-    Ok((Draft { author, at, comment, ops: prepared, at_revision }, dry_run, secret))
-}
-
-fn lookup(reader: &Reader, table: Table, key: &str) -> Answer<Option<Document>> {
-    reader.get(table, key).map_err(|e| words::broken(&e))
-}
-
-/// A draft as it travels to the publisher.
-fn in_words(draft: Draft) -> ConfigDraft {
-    let op = |op: DraftOp| ConfigOp {
-        table: words::config_table(op.table),
-        key: op.key,
-        fields: op.after.map(super::store::fields),
-        merge: false,
-        expect: match op.expect {
-            Expect::Any => Wish::Any,
-            Expect::Absent => Wish::Absent,
-            Expect::Present => Wish::Present,
-            Expect::Exactly(hash) => Wish::Etag(hash.to_string()),
-        },
-        line: None,
-    };
-    let Draft { author, comment, at_revision, ops, .. } = draft;
-    ConfigDraft { author, comment, at_revision, dry_run: false, ops: ops.into_iter().map(op).collect() }
-}
-
-/// A draft that came from another node: it was prepared and checked there.
-pub(super) fn from_words(wanted: ConfigDraft, at: tandem_base::UnixMillis) -> Answer<Draft> {
-    let ConfigDraft { author, comment, at_revision, ops, .. } = wanted;
-    let op = |op: ConfigOp| -> Answer<DraftOp> {
-        let after = op.fields.as_ref().map(words::document);
-        Ok(DraftOp { table: words::table(op.table), key: op.key, after, expect: words::expect(&op.expect)? })
-    };
-    let ops = ops.into_iter().map(op).collect::<Answer<Vec<_>>>()?;
-    Ok(Draft { author, at, comment, ops, at_revision })
 }

@@ -1,7 +1,8 @@
 //! What others ask of a configurator: changes, user settings, promotion, where it stands. Verdicts come later, through a channel.
 
-use super::answer::{Answered, from_words};
+use super::answer::Answered;
 use super::configurator::{Configurator, Verdict};
+use super::prepare::from_words;
 use super::words;
 use crate::call_manager::AnswerPeer;
 use actix::{AsyncContext, Context, Handler, Message, WrapFuture};

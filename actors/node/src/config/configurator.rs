@@ -173,6 +173,7 @@ impl Configurator {
                 );
             }
             Output::StoreWell => {
+                self.parts.store.forget_readers();
                 self.note("config_store_well", "disk", "the configuration database works again".to_owned())
             }
             Output::Misfit { from, why } => {

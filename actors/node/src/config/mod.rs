@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 mod check;
 mod configurator;
+mod prepare;
 mod seed;
 pub mod store;
 mod words;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tandem_base::NodeName;
 use tandem_database::{Document, Head, Reader, Store, StoreError, StoreSettings, Table, Worker, set_aside};
-use tandem_host::labour::Labour;
+use tandem_host::labour::{Hand, Labour};
 use tandem_model::admin::config::ConfigTable;
 use tandem_model::admin::{AdminError, ErrorKind};
 use tandem_model::config::rows::{RowChange, Rows};
@@ -43,7 +43,36 @@ impl NodeStore {
     /// # Errors
     /// [`NodeError::Store`]: a disk that fails, a file of a newer Tandem.
     pub fn open(path: &Path, node: &NodeName, say: impl FnOnce(String)) -> Result<Self, NodeError> {
-        let settings = StoreSettings::default();
+        let thread = |worker| Ok(Labour::thread(&format!("{node}-config"), worker, JOBS_MAX)?);
+        Self::open_with(path, StoreSettings::default(), node, say, thread)
+    }
+    /// The same without a thread, for the simulator: its jobs are done by the hand.
+    ///
+    /// # Errors
+    /// As [`NodeStore::open`].
+    pub fn by_hand(
+        path: &Path,
+        settings: StoreSettings,
+        node: &NodeName,
+        say: impl FnOnce(String),
+    ) -> Result<(Self, Hand<Worker>), NodeError> {
+        let mut kept = None;
+        let labour = |worker| {
+            let (labour, hand) = Labour::by_hand(worker, JOBS_MAX);
+            kept = Some(hand);
+            Ok(labour)
+        };
+        let store = Self::open_with(path, settings, node, say, labour)?;
+        let hand = kept.ok_or_else(|| NodeError::Start(node.clone()))?;
+        Ok((store, hand))
+    }
+    fn open_with(
+        path: &Path,
+        settings: StoreSettings,
+        node: &NodeName,
+        say: impl FnOnce(String),
+        labour: impl FnOnce(Worker) -> Result<Labour<Worker>, NodeError>,
+    ) -> Result<Self, NodeError> {
         let trouble = |why| NodeError::Store { node: node.clone(), why };
         let store = match Store::open(path, settings) {
             Err(StoreError::Damaged { path: damaged, why }) => {
@@ -58,12 +87,16 @@ impl NodeStore {
             opened => opened,
         };
         let worker = store.and_then(Worker::new).map_err(trouble)?;
-        let labour = Labour::thread(&format!("{node}-config"), worker, JOBS_MAX)?;
+        let labour = labour(worker)?;
         Ok(Self { node: node.clone(), path: path.to_owned(), settings, labour, readers: Mutex::default() })
     }
     /// Whose copy it is.
     pub fn node(&self) -> &NodeName {
         &self.node
+    }
+    /// Where its file is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
     /// Gives the disk's thread something to do; `false` when too much waits.
     pub fn give(&self, job: impl FnOnce(&mut Worker) + Send + 'static) -> bool {
@@ -93,6 +126,10 @@ impl NodeStore {
     /// As the disk has them.
     pub fn reader(&self) -> Result<Reader, StoreError> {
         Reader::open(&self.path, StoreSettings { cache_kib: READER_CACHE_KIB, ..self.settings })
+    }
+    /// The file may be another one: a disk that failed came back.
+    pub fn forget_readers(&self) {
+        self.readers().clear();
     }
     fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)

@@ -165,7 +165,7 @@ impl DeviceHost {
         }
         for slot in &picked {
             let Some(device) = self.devices.get_mut(*slot) else { continue };
-            device.called_home = second.max(1);
+            (device.called_home, device.shown_home) = (second.max(1), false);
             let name = self.directory.name_text(device.index);
             self.edge.restart(self.clock.now(), &mut self.random, device, name);
         }

@@ -139,6 +139,7 @@ impl DeviceHost {
             traits: Traits::default(),
             busy: false,
             called_home: 0,
+            shown_home: false,
             nonces: self.nonces_of_row(row.nonce),
             since: row.since,
             group,

@@ -3,8 +3,10 @@
 use super::DeviceHost;
 use super::quarantine::Case;
 use crate::counts::Counts;
+use crate::directory::Directory;
 use crate::locator::DeviceIndex;
 use actix::{Context, Handler, Message};
+use std::sync::Arc;
 use tandem_base::{Rank, Stamp};
 use tandem_model::row::RegistrationRow;
 
@@ -61,6 +63,8 @@ pub struct Stock {
     pub gauges: Vec<[u32; 3]>,
     /// Devices kept out.
     pub quarantined: usize,
+    /// The directory that it works by.
+    pub directory: Option<Arc<Directory>>,
 }
 /// Asks for the [`Stock`]. It costs a walk over all devices: for the simulator's checks, never for a running cluster.
 pub struct TakeStock;
@@ -75,6 +79,7 @@ impl Handler<TakeStock> for DeviceHost {
             counts: self.counts.clone(),
             gauges: self.by_group.clone(),
             quarantined: self.quarantine.len(),
+            directory: Some(Arc::clone(&self.directory)),
         })
     }
 }

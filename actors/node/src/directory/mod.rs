@@ -17,6 +17,7 @@ pub use interner::{DEVICES_TOLD_APART, Interner};
 use crate::locator::{Alias, DeviceIndex};
 use base::Base;
 use patch::{Patch, Patched};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,12 @@ pub struct Directory {
     devices_by_pool: Vec<u32>,
     /// Why some of the configuration is not in it, if so.
     names_left_out: bool,
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("mark", &self.mark).field("devices", &self.len()).finish_non_exhaustive()
+    }
 }
 
 impl Directory {

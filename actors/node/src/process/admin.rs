@@ -6,7 +6,7 @@ use crate::directory::Directory;
 use crate::error::NodeError;
 use crate::group_supervisor::Start;
 use std::collections::BTreeMap;
-use tandem_base::{GroupName, NodeName};
+use tandem_base::{GroupName, NodeName, Time};
 use tandem_console::{Admin, BoxFuture};
 use tandem_model::admin::{
     AdminError, DeviceQuery, DeviceState, EXAMPLES_MAX, ErrorKind, Failback, GroupList, Health, Move, NodeCommand,
@@ -166,6 +166,9 @@ impl Admin for Process {
     }
     fn metrics(&self) -> String {
         self.exporter.render()
+    }
+    fn now(&self) -> Time {
+        self.clock.now()
     }
     fn health(&self) -> Health {
         let running = self.running();

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tandem_base::NodeName;
 use tandem_database::StoreError;
 use tandem_host::clock::Clock;
-use tandem_host::labour::Labour;
+use tandem_host::labour::{Hand, Labour};
 use tandem_host::supervise::Refused;
 use tandem_model::admin::config::Impact;
 use tandem_model::config::Config;
@@ -28,10 +28,23 @@ const JOBS_MAX: usize = 16_384;
 const OWED_MAX: usize = 1_024;
 
 /// See the module.
-pub(crate) struct Live {
+pub struct Live {
     labour: Labour<Work>,
     common: Arc<Common>,
     clock: Clock,
+}
+
+/// Instead of the thread, in the simulator.
+pub struct LiveHand(Hand<Work>);
+impl LiveHand {
+    /// Whether a change waits.
+    pub fn has_work(&self) -> bool {
+        self.0.has_work()
+    }
+    /// Works the oldest in; `None` when there is none, else whether it came to its end (it did not panic).
+    pub fn work(&mut self) -> Option<bool> {
+        self.0.work()
+    }
 }
 
 /// What the thread and everybody else look at.
@@ -42,6 +55,20 @@ struct Common {
     of_nodes: Mutex<BTreeMap<NodeName, Arc<Directory>>>,
     /// Nodes with a change that did not fit behind those that wait.
     overlooked: Mutex<BTreeSet<NodeName>>,
+}
+
+impl Common {
+    fn new(directory: &Arc<Directory>, nodes: &[NodeName], journal: &Arc<Journal>, clock: Clock) -> (Arc<Self>, Work) {
+        let of_nodes = nodes.iter().map(|n| (n.clone(), Arc::clone(directory))).collect();
+        let common = Arc::new(Self {
+            current: Current::new(Arc::clone(directory)),
+            journal: Arc::clone(journal),
+            of_nodes: Mutex::new(of_nodes),
+            overlooked: Mutex::default(),
+        });
+        let work = Work { common: Arc::clone(&common), clock, running: BTreeMap::new(), made: BTreeMap::new() };
+        (common, work)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,26 +86,30 @@ impl Live {
         journal: &Arc<Journal>,
         clock: Clock,
     ) -> Result<Self, NodeError> {
-        let of_nodes = nodes.iter().map(|n| (n.clone(), Arc::clone(directory))).collect();
-        let common = Arc::new(Common {
-            current: Current::new(Arc::clone(directory)),
-            journal: Arc::clone(journal),
-            of_nodes: Mutex::new(of_nodes),
-            overlooked: Mutex::default(),
-        });
-        let work = Work { common: Arc::clone(&common), clock, running: BTreeMap::new(), made: BTreeMap::new() };
+        let (common, work) = Common::new(directory, nodes, journal, clock);
         Ok(Self { labour: Labour::thread("config-live", work, JOBS_MAX)?, common, clock })
     }
+    /// The same without a thread.
+    pub fn by_hand(
+        directory: &Arc<Directory>,
+        nodes: &[NodeName],
+        journal: &Arc<Journal>,
+        clock: Clock,
+    ) -> (Self, LiveHand) {
+        let (common, work) = Common::new(directory, nodes, journal, clock);
+        let (labour, hand) = Labour::by_hand(work, JOBS_MAX);
+        (Self { labour, common, clock }, LiveHand(hand))
+    }
     /// The newest directory of the process.
-    pub(crate) fn directory(&self) -> Arc<Directory> {
+    pub fn directory(&self) -> Arc<Directory> {
         self.common.current.get()
     }
     /// That of one node: what its next life starts with.
-    pub(crate) fn directory_of(&self, node: &NodeName) -> Arc<Directory> {
+    pub fn directory_of(&self, node: &NodeName) -> Arc<Directory> {
         lock(&self.common.of_nodes).get(node).cloned().unwrap_or_else(|| self.directory())
     }
     /// A life that was started with this directory runs: it is told whatever has changed since, and from now on.
-    pub(crate) fn begin(&self, node: &NodeName, handles: Handles, started_with: Arc<Directory>) {
+    pub fn begin(&self, node: &NodeName, handles: Handles, started_with: Arc<Directory>) {
         let name = node.clone();
         let begin = move |work: &mut Work| work.begin(name, handles, &started_with);
         if !self.labour.give(begin) {
@@ -89,7 +120,7 @@ impl Live {
         }
     }
     /// A node's copy has changed.
-    pub(crate) fn changed(&self, store: &Arc<NodeStore>, effect: Effect) {
+    pub fn changed(&self, store: &Arc<NodeStore>, effect: Effect) {
         let node = store.node().clone();
         let store = Arc::clone(store);
         let behind = lock(&self.common.overlooked).contains(&node);
@@ -98,7 +129,7 @@ impl Live {
         }
     }
     /// From time to time: what was overlooked or refused is tried again.
-    pub(crate) fn look_after(&self, store_of: impl Fn(&NodeName) -> Option<Arc<NodeStore>>) {
+    pub fn look_after(&self, store_of: impl Fn(&NodeName) -> Option<Arc<NodeStore>>) {
         let overlooked: Vec<NodeName> = lock(&self.common.overlooked).iter().cloned().collect();
         for node in overlooked {
             let Some(store) = store_of(&node) else { continue };

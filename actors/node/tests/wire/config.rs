@@ -92,6 +92,31 @@ fn the_file_founds_the_database_and_changes_reach_every_copy() {
 }
 
 #[test]
+fn two_who_change_parts_of_one_row_at_the_same_time_overwrite_nothing_of_each_other() {
+    const CHANGES: usize = 12;
+    let cluster = Cluster::start(1, "", &[&[0]]);
+    all_at(&cluster, 1);
+    let row = fields(json!({"pool": "PA", "password": "a long password"}));
+    write(&cluster, draft(vec![op(ConfigTable::Device, "NEW1", Some(row), Expect::Absent)])).unwrap();
+    let patch = |field: &str, n: usize| {
+        let part = fields(json!({ field: format!("{field}{n}") }));
+        let op = ConfigOp { merge: true, ..op(ConfigTable::Device, "NEW1", Some(part), Expect::Present) };
+        write(&cluster, draft(vec![op])).unwrap();
+    };
+    std::thread::scope(|scope| {
+        for field in ["description", "digest_user"] {
+            scope.spawn(move || (1..=CHANGES).for_each(|n| patch(field, n)));
+        }
+    });
+    let get = ConfigRequest::Get { table: ConfigTable::Device, key: "NEW1".to_owned(), at: None };
+    let Ok(ConfigReply::Row(row)) = asked(&cluster, get) else { panic!("no row") };
+    for field in ["description", "digest_user"] {
+        assert_eq!(row.fields.get(field), Some(&json!(format!("{field}{CHANGES}"))));
+    }
+    assert_eq!(overview(&cluster).copies[0].revision, Some(2 + 2 * CHANGES as u64), "each is a revision");
+}
+
+#[test]
 fn what_is_wrong_with_a_change_is_told_row_by_row_and_nothing_of_it_is_made() {
     let cluster = Cluster::start(1, "", &[&[0]]);
     all_at(&cluster, 1);

@@ -145,6 +145,14 @@ fn a_group_is_defined_ordered_anew_and_its_devices_follow() {
     change(&cluster, vec![order(&[0, 1])]);
     called(&mut phone);
     assert_eq!((gauge(1, "1"), gauge(1, "2")), (0.0, 1.0), "until then it stays, at its new rank");
+    // It begins anew where its own list leads: it is told the way, and served when it comes again all the same.
+    phone.call_id = "begun-anew".to_owned();
+    let answer = phone.register(600);
+    assert_eq!(answer.status, 302, "{}", answer.text);
+    let way = [0, 1].map(|n| cluster.udp(n).to_string());
+    assert!(contacts(&answer).iter().zip(way).all(|(contact, node)| contact.contains(&node)), "{}", answer.text);
+    assert_eq!(cluster.events(1, "refused", "shown_home"), 1.0);
+    assert_eq!((phone.register(600).status, cluster.served()), (200, vec![0, 1, 0]));
     let mut phone = phone.moved(cluster.udp(0));
     assert_eq!(phone.register(600).status, 200);
     cluster.wait_until("it is at its new home alone", |c| c.served() == [1, 0, 0]);

@@ -42,6 +42,18 @@ fn home_is_ready_when_it_has_been_in_service_for_the_monitor_duration() {
 }
 
 #[test]
+fn who_was_called_home_and_begins_anew_here_is_shown_the_way_once() {
+    let members = nodes(&["A", "B", "C"]);
+    let shown = |states: &[&str], rank: usize, was| show_home(&members, &view("B", states), Rank::ALL[rank], was);
+    let up = ["A", "B", "C"];
+    assert_eq!(shown(&up, 1, false), Some(nodes(&["A", "B", "C"])));
+    assert_eq!(shown(&up, 1, true), None, "it could not get there");
+    assert_eq!(shown(&up, 0, false), None, "it is at home");
+    assert_eq!(shown(&["A-", "B", "C"], 1, false), None, "home went again meanwhile");
+    assert_eq!(shown(&["A-", "B", "C"], 2, false), Some(nodes(&["B", "C", "A"])));
+}
+
+#[test]
 fn a_home_that_flapped_starts_its_time_anew() {
     let (members, b) = (nodes(&["A", "B", "C"]), node("B"));
     let mut view = view("B", &["A", "B", "C"]);

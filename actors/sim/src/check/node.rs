@@ -4,12 +4,12 @@ use super::broken;
 use crate::facts::Facts;
 use std::collections::BTreeMap;
 use tandem::counts::Counts;
-use tandem::directory::Directory;
 use tandem_base::NodeLife;
 use tandem_rules::invariants::Broken;
 
 /// What a node counts and shows is what it holds: at every moment, without exception.
-pub(super) fn counts_are_rows(directory: &Directory, index: u16, facts: &Facts) -> Result<(), Broken> {
+pub(super) fn counts_are_rows(index: u16, facts: &Facts) -> Result<(), Broken> {
+    let directory = &facts.directory;
     let mut counts = Counts::default();
     let mut gauges = vec![[0_u32; 3]; directory.groups.len()];
     for (device, _, rank) in &facts.stock.here {
@@ -34,13 +34,16 @@ pub(super) fn counts_are_rows(directory: &Directory, index: u16, facts: &Facts) 
     Ok(())
 }
 
-/// A node holds only devices of groups that it is a member of, each once, at the rank that it has there.
-pub(super) fn only_members_serve(directory: &Directory, index: u16, facts: &Facts) -> Result<(), Broken> {
+/// A node holds only devices of groups that it is a member of, each once, at the rank that it has there. Where groups change, one that was a member
+/// keeps a device until that has gone.
+pub(super) fn only_members_serve(index: u16, facts: &Facts, is_settled: &dyn Fn(usize) -> bool) -> Result<(), Broken> {
+    let directory = &facts.directory;
     let mut seen = std::collections::BTreeSet::new();
     for (device, _, rank) in &facts.stock.here {
         let name = || directory.name_text(*device);
         let own = directory.group_of(*device).and_then(|group| directory.rank(group, index));
-        if own != Some(*rank) {
+        let leaves = own.is_none() && directory.has(*device) && !is_settled(device.0 as usize);
+        if own != Some(*rank) && !leaves {
             let how = format!("{} holds {} at rank {rank}, and its rank there is {own:?}", facts.me, name());
             return Err(broken("only_members_serve", how));
         }

@@ -57,7 +57,7 @@ impl World {
         match fault {
             Fault::Crash(n) => {
                 self.silent.remove(&n);
-                self.station(n)?.crash();
+                self.station(n)?.crash()?;
             }
             Fault::PowerOff(n) => {
                 self.silent.insert(n);
@@ -65,7 +65,7 @@ impl World {
                 let me = self.node(n)?;
                 let peers = self.directory.nodes.iter().filter(|p| **p != me);
                 peers.for_each(|peer| self.shared.links.cut(&me, peer));
-                self.station(n)?.crash();
+                self.station(n)?.crash()?;
                 self.renew_cuts();
             }
             Fault::Stop(n) => {
@@ -78,7 +78,7 @@ impl World {
                 self.silent.remove(&n);
                 if self.leaving.remove(&n).is_some() | self.keeping.remove(&n).is_some() {
                     // Whoever starts a node that is stopping has waited long enough for it.
-                    self.station(n)?.crash();
+                    self.station(n)?.crash()?;
                 }
                 let delay = self.station(n)?.disk_delay();
                 self.starting.insert(n, now + delay);
@@ -275,15 +275,16 @@ impl World {
 
     /// Nodes that stood still and find their lives over end them and begin new ones, as their processes do.
     pub(super) fn begin_new_lives(&mut self, now: Time) {
+        let mut failed = Ok(());
         for station in self.stations.iter_mut().filter(|s| s.is_over()) {
             self.log.event(now, &format!("--- {} finds its life over and begins a new one", station.name));
             self.leaving.remove(&station.index);
             self.keeping.remove(&station.index);
-            station.crash();
+            failed = failed.and(station.crash());
             self.starting.insert(station.index, now + station.disk_delay());
             self.changed = true;
         }
-        if let Err(how) = self.start_what_is_due(now) {
+        if let Err(how) = failed.and(self.start_what_is_due(now)) {
             self.broken = Some(Broken { rule: "a_node_starts", how });
         }
     }
@@ -315,7 +316,10 @@ impl World {
                 continue;
             }
             self.keeping.remove(&n);
-            station.crash();
+            let crashed = station.crash();
+            if let Err(how) = crashed {
+                self.broken = Some(Broken { rule: "a_node_starts", how });
+            }
             self.changed = true;
             self.log.event(now, &format!("--- {} has stopped", station.name));
             self.notice_the_end(now);

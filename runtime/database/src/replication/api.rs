@@ -114,7 +114,7 @@ pub enum Output {
         /// How many changes of its own were set aside because the publisher never had them.
         unsent: u64,
     },
-    /// User settings changed in this node's copy, here or elsewhere.
+    /// User settings changed in this node's copy, here or elsewhere. Those of a device that a change deletes are not told: they went with it.
     UserChanged(Vec<UserSetting>),
     /// Who publishes, as this node knows it. Told at the beginning too, unless nobody is known.
     Publisher(Epoch),

@@ -20,7 +20,7 @@ use tandem_base::{Machine, NodeName, Time};
 /// Between two words about frames of one peer that cannot be read.
 const MISFIT_EVERY: Duration = Duration::from_secs(10);
 /// Longest time until a failing store is tried again.
-const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
+const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often the log is trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 

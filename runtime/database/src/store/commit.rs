@@ -2,9 +2,10 @@
 
 use super::pass::Pass;
 use super::{Reader, Store, signed};
-use crate::change::{COMMENT_BYTES_MAX, Change, ChangeInfo, Draft, Epoch, Head, OPS_MAX};
+use crate::change::{COMMENT_BYTES_MAX, Change, ChangeInfo, Draft, Epoch, Head, OPS_MAX, Op};
 use crate::error::{Refused, StoreError};
 use crate::replication::EpochBase;
+use crate::table::Table;
 
 impl Store {
     /// Commits drafts in order, each all or nothing, all with one fsync. A draft that changes nothing makes no revision: its
@@ -155,13 +156,17 @@ impl Reader {
             if head.epoch.as_ref() != Some(epoch) {
                 self.begin_epoch(epoch, head)?;
             }
-            self.seal(&info, head)?;
+            self.seal(&info, &rows, head)?;
             Ok(Change { info, rows })
         })
     }
     /// Writes the change behind its rows, and where the copy stands now.
-    fn seal(&self, info: &ChangeInfo, head: &mut Head) -> Result<(), StoreError> {
+    fn seal(&self, info: &ChangeInfo, rows: &[Op], head: &mut Head) -> Result<(), StoreError> {
         self.log_change(info)?;
+        for gone in rows.iter().filter(|op| op.table == Table::Device && op.after.is_none()) {
+            // Whoever has the name next does not inherit where its calls went. The stamp is the change's own at every copy.
+            self.take_back_user(&gone.key, info, &mut head.settings)?;
+        }
         self.write_head(info.revision, info.digest)?;
         (head.revision, head.digest) = (info.revision, info.digest);
         head.epoch = head.epoch.take().max(Some(info.epoch.clone()));
@@ -189,7 +194,7 @@ impl Reader {
         if head.epoch.as_ref().is_none_or(|known| *known < info.epoch) {
             self.write_epoch(&info.epoch)?;
         }
-        self.seal(&info, head)?;
+        self.seal(&info, &rows, head)?;
         Ok(Change { info, rows })
     }
 }

@@ -57,6 +57,8 @@ impl fmt::Debug for Reader {
 #[derive(Debug)]
 pub struct Store {
     reader: Reader,
+    /// What every commit meets, when somebody says so: see [`Store::set_fault`].
+    fault: Option<StoreError>,
 }
 impl Deref for Store {
     type Target = Reader;
@@ -72,29 +74,46 @@ impl Store {
     /// [`StoreError::Damaged`]: [`set_aside`] it and open again, then the database comes from a peer. [`StoreError::TooNew`] when a newer
     /// Tandem wrote it. Others as the disk has them.
     pub fn open(path: &Path, settings: StoreSettings) -> Result<Self, StoreError> {
-        let reader = Reader::over(open::writer(path, settings)?, path, settings);
+        Self::opened(path, settings, true)
+    }
+    fn opened(path: &Path, settings: StoreSettings, make: bool) -> Result<Self, StoreError> {
+        let reader = Reader::over(open::writer(path, settings, make)?, path, settings);
         // Proves that the tables are there and can be read.
         reader.head()?;
-        Ok(Self { reader })
+        Ok(Self { reader, fault: None })
     }
-    /// Opens the file anew, after a disk that failed is well again. The old connection is kept when that fails.
+    /// Opens the file anew, after a disk that failed is well again. The old connection is kept when that fails, and when what is found there is
+    /// older than revision `known`: a disk that is not mounted yet shows an empty folder, or whatever lay in it before.
     ///
     /// # Errors
-    /// As [`Store::open`].
-    pub fn reopen(&mut self) -> Result<(), StoreError> {
-        *self = Self::open(&self.reader.path, self.reader.settings)?;
+    /// As [`Store::open`]; [`StoreError::Io`] when it is another file.
+    pub fn reopen(&mut self, known: Revision) -> Result<(), StoreError> {
+        let found = Self::opened(&self.reader.path, self.reader.settings, false)?;
+        let revision = found.head()?.revision;
+        if revision < known {
+            let path = self.reader.path.display();
+            return Err(StoreError::Io(format!("{path} is at revision {revision}, it was at {known}: another disk?")));
+        }
+        // A disk is not mended by opening a file.
+        *self = Self { fault: self.fault.take(), ..found };
         Ok(())
     }
     /// Runs `work` between `BEGIN IMMEDIATE` and `COMMIT`; undone when either fails.
     fn transaction<T, E: From<StoreError>>(&mut self, work: impl FnOnce(&Reader) -> Result<T, E>) -> Result<T, E> {
         let this = &self.reader;
         this.batch("BEGIN IMMEDIATE")?;
-        let result = work(this).and_then(|value| this.batch("COMMIT").map(|()| value).map_err(E::from));
+        let commit = || self.fault.clone().map_or_else(|| this.batch("COMMIT"), Err);
+        let result = work(this).and_then(|value| commit().map(|()| value).map_err(E::from));
         if result.is_err() && !this.db.is_autocommit() {
             // SQLite may have undone it already; if it cannot be undone the next BEGIN says so.
             let _ = this.db.execute_batch("ROLLBACK");
         }
         result
+    }
+    /// What a disk that fails does, for simulators: from now on every commit meets this and nothing is written, or all is well again. A full disk
+    /// is met there, too: what a transaction writes goes to the log when it ends.
+    pub fn set_fault(&mut self, fault: Option<StoreError>) {
+        self.fault = fault;
     }
     /// What a full disk does, for tests: no page more than so many, which are never fewer than there are.
     #[cfg(test)]

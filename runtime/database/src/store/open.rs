@@ -51,10 +51,11 @@ pub(crate) fn failure(path: &Path, error: Error) -> StoreError {
     }
 }
 
-/// Opens for writing: settings, soundness, schema.
-pub(crate) fn writer(path: &Path, settings: StoreSettings) -> Result<Connection, StoreError> {
+/// Opens for writing: settings, soundness, schema. A file that is not there is made if `make` says so.
+pub(crate) fn writer(path: &Path, settings: StoreSettings, make: bool) -> Result<Connection, StoreError> {
     let fail = |e| failure(path, e);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, make);
     let db = Connection::open_with_flags(path, flags).map_err(fail)?;
     common(&db, settings).map_err(fail)?;
     sound(&db, path, "quick_check")?;

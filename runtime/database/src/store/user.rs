@@ -1,6 +1,7 @@
 //! User settings on disk: written here or merged from peers, the newest stamp of a device and field stays; compared in parts.
 
 use super::{Reader, Store, signed, unsigned};
+use crate::change::ChangeInfo;
 use crate::error::{DatabaseError, Refused, StoreError};
 use crate::replication::UserCursor;
 use crate::row::{Digest, RowHash};
@@ -123,6 +124,26 @@ impl Reader {
             ))
         };
         run().map(drop).map_err(|e| self.fail(e))
+    }
+    /// What was set for a device that a change has deleted is taken back, unless it was set later.
+    pub(super) fn take_back_user(
+        &self,
+        device: &str,
+        info: &ChangeInfo,
+        digest: &mut Digest,
+    ) -> Result<(), StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM user_setting WHERE device = ?1 AND value IS NOT NULL");
+        let read = || self.db.prepare_cached(&sql)?.query_map([device], setting)?.collect::<Result<Vec<_>, _>>();
+        let found = read().map_err(|e| self.fail(e))?;
+        for old in found.into_iter().flatten() {
+            let (at, author, node) = (info.at, info.author.clone(), info.epoch.publisher.clone());
+            let taken = UserSetting { device: old.device.clone(), field: old.field, value: None, at, author, node };
+            if taken.beats(&old) {
+                self.put_user(&taken, digest)?;
+                self.write_user_digest(*digest)?;
+            }
+        }
+        Ok(())
     }
     fn write_user_digest(&self, digest: Digest) -> Result<(), StoreError> {
         let sql = "UPDATE head SET setting_digest = ?1";

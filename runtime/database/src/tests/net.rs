@@ -4,7 +4,7 @@
 
 use super::{Folder, node, settings as store_settings};
 use crate::replication::{Input, Output, Packet, Replication, Role, Settings, Work};
-use crate::{ChangeInfo, Draft, Epoch, Refused, Revision, Store, StoreError, UserSetting, Worker};
+use crate::{ChangeInfo, Draft, Epoch, Refused, Revision, Store, StoreError, Table, UserField, UserSetting, Worker};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -205,7 +205,7 @@ impl Net {
         // Clocks of nodes differ.
         let skew = self.names.iter().position(|n| n == name).unwrap_or(0) as u64 * 700;
         let at = UnixMillis(self.wall().0 + skew);
-        let field = crate::UserField::CallForwardAll;
+        let field = UserField::CallForwardAll;
         self.input(name, Input::SetUser { token, device, field, value, author: "u".into(), at });
         token
     }
@@ -232,6 +232,13 @@ impl Net {
                 for change in changes {
                     assert_eq!(change.info.revision, node.seen + 1, "{name}: each change once and in order");
                     node.seen = change.info.revision;
+                    // What users set for a deleted device is taken back with it.
+                    let gone = change.rows.iter().filter(|op| op.table == Table::Device && op.after.is_none());
+                    for (device, field) in gone.flat_map(|op| UserField::ALL.map(|field| (&op.key, field))) {
+                        let left = node.worker.reader().user_setting(device, field).unwrap();
+                        let key = (device.clone(), field.to_string());
+                        left.map(|setting| node.users.insert(key, setting));
+                    }
                 }
             }
             Output::Replaced { revision, unsent } => {

@@ -142,7 +142,7 @@ fn an_author_who_saw_another_row_is_told() {
 fn a_change_that_changes_nothing_makes_no_revision() {
     let folder = Folder::new("rules");
     let mut store = founded(&folder, "a");
-    let same = Document::new().with("group", "G1").with("description", serde_json::Value::Null);
+    let same = Document::new().with("group", "G1").with("description", Value::Null);
     let change = store.commit(&epoch(1, "CCM1"), &draft(vec![DraftOp::put(Table::DevicePool, "DP1", same)])).unwrap();
     assert_eq!((change.info.revision, change.info.ops), (1, 0));
 }

@@ -134,3 +134,24 @@ fn damage(path: &Path) {
     bytes[quarter..3 * quarter].fill(0xA5);
     std::fs::write(path, bytes).unwrap();
 }
+
+/// A disk was read-only and mounted anew: in the moment between, its folder was empty, and a new file was made there.
+#[test]
+fn a_file_that_is_away_is_not_made_anew_and_an_older_one_is_not_taken_for_it() {
+    let folder = Folder::new("reopen");
+    let (disk, away) = (folder.file("disk"), folder.file("away"));
+    let path = disk.join("a");
+    std::fs::create_dir(&disk).unwrap();
+    let mut store = open(&path);
+    store.commit(&epoch(1, "CCM1"), &draft(layout())).unwrap();
+    std::fs::rename(&disk, &away).unwrap();
+    std::fs::create_dir(&disk).unwrap();
+    assert!(matches!(store.reopen(1), Err(StoreError::Io(_))));
+    assert!(!path.exists(), "nothing is made where nothing was");
+    drop(open(&path));
+    assert!(matches!(store.reopen(1), Err(StoreError::Io(why)) if why.contains("another disk")));
+    std::fs::remove_dir_all(&disk).unwrap();
+    std::fs::rename(&away, &disk).unwrap();
+    store.reopen(1).unwrap();
+    assert_eq!(store.head().unwrap().revision, 1);
+}

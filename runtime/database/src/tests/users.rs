@@ -1,7 +1,7 @@
 //! User settings in one store: stamps, merging, comparing in parts.
 
-use super::{Folder, node, open};
-use crate::{BUCKETS, Store, UserField, UserSetting};
+use super::{Folder, device, draft, epoch, founded, node, open};
+use crate::{BUCKETS, DraftOp, Store, Table, UserField, UserSetting};
 use serde_json::Value;
 use tandem_base::UnixMillis;
 
@@ -85,4 +85,32 @@ fn too_long_a_value_is_refused_and_the_others_are_written() {
     let results = store.set_user(vec![long, setting("SEP2", "1", 1, "A")]).unwrap();
     assert!(results[0].is_err() && results[1].is_ok());
     assert_eq!(store.head().unwrap().settings.count, 1);
+}
+
+#[test]
+fn a_deleted_device_takes_its_settings_along_at_every_copy_but_not_what_was_set_later() {
+    let folder = Folder::new("users");
+    let (mut a, mut b) = (founded(&folder, "a"), founded(&folder, "b"));
+    let put = draft(["SEP1", "SEP2"].map(|d| DraftOp::put(Table::Device, d, device("DP1"))).to_vec());
+    let made = a.commit(&epoch(1, "CCM1"), &put).unwrap();
+    b.apply(made).unwrap();
+    // The other copy knows of one only, and has another's later value.
+    a.set_user(vec![setting("SEP1", "100", 500, "A"), setting("SEP2", "200", 500, "A")]).unwrap();
+    b.set_user(vec![setting("SEP2", "201", 5_000, "B")]).unwrap();
+    let gone = draft(vec![DraftOp::delete(Table::Device, "SEP1"), DraftOp::delete(Table::Device, "SEP2")]);
+    assert!(a.check(&gone).is_ok());
+    assert_eq!(value(&a, "SEP1").as_deref(), Some("100"), "a check changes nothing");
+    let gone = a.commit(&epoch(1, "CCM1"), &gone).unwrap();
+    b.apply(gone).unwrap();
+    assert_eq!((value(&a, "SEP1"), value(&a, "SEP2"), value(&b, "SEP2").as_deref()), (None, None, Some("201")));
+    let everything = |store: &Store| {
+        let mut all = vec![];
+        store.each_user_setting(|s| all.push(s)).unwrap();
+        all
+    };
+    let (of_a, of_b) = (everything(&a), everything(&b));
+    a.merge_user(of_b).unwrap();
+    b.merge_user(of_a).unwrap();
+    assert_eq!(a.head().unwrap().settings, b.head().unwrap().settings);
+    assert_eq!((value(&b, "SEP1"), value(&a, "SEP2").as_deref()), (None, Some("201")));
 }
