@@ -103,6 +103,9 @@ impl DatabaseResults {
 
 /// All that is wanted, in turn.
 pub(crate) fn measure(bench: &mut Bench, options: &Options) {
+    if bench.place.nice < 0 {
+        bench.progress.say("--nice below 0 starves the kernel's threads that end a write to the disk: a run may stand still in it for a minute");
+    }
     let has = |part: Part| options.part.contains(&part);
     for form in options.form.iter().filter(|_| has(Part::Import)) {
         bench.part("import", |b| b.import(*form, options.devices));
