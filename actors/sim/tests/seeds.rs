@@ -74,7 +74,8 @@ fn one_seed_with_a_database_is_one_run_too() {
     assert!(told(" asked c") > 20 && told("] config_changed") > 30 && told(" is set") > 3, "{:?}", one.lines);
 }
 
-/// Each line of `seeds/*.txt` that is not a comment: `SEED SECONDS DEVICES`; the comment above it tells what failed once.
+/// Each line of `seeds/*.txt` that is not a comment: `SEED SECONDS DEVICES`, and `database` when the run has one; the comment above it tells what failed
+/// once.
 /// When more kinds of faults are drawn a number stands for another run; what must not be lost is told in `stories.rs` too.
 #[test]
 fn what_failed_once_holds() {
@@ -85,9 +86,13 @@ fn what_failed_once_holds() {
         #[expect(clippy::disallowed_methods, reason = "a test reads its own data")]
         let text = std::fs::read_to_string(&path).unwrap();
         for line in text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
-            let numbers: Vec<u64> = line.split_whitespace().map(|n| n.parse().unwrap()).collect();
+            let database = line.ends_with(" database");
+            let numbers = line.trim_end_matches("database");
+            let numbers: Vec<u64> = numbers.split_whitespace().map(|n| n.parse().unwrap()).collect();
             let [seed, seconds, devices] = numbers[..] else { panic!("{}: {line}", path.display()) };
-            let setup = Setup::rough(seed, u32::try_from(devices).unwrap()).unwrap();
+            let devices = u32::try_from(devices).unwrap();
+            let setup = Setup::rough(seed, devices).unwrap();
+            let setup = if database { setup.with_database(devices).unwrap() } else { setup };
             good(setup, Duration::from_secs(seconds));
             runs += 1;
         }

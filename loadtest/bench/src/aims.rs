@@ -107,6 +107,7 @@ pub(crate) fn aims(results: &Results, devices: u32) -> Vec<Aim> {
     let recovery = overload.map(|o| o.recovery_ms.map_or(never, |ms| ms as f64));
     aims.push(Aim::at_most("all is well again after it, ms", recovery, RECOVERY_MS_MAX));
     aims.extend(crate::cluster::report::aims(results));
+    aims.extend(crate::database::report::aims(results));
     aims
 }
 

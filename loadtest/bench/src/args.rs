@@ -12,6 +12,7 @@ EXAMPLES
   target/release/tandem-bench register --part refresh,challenged --devices 100000
   target/release/tandem-bench register --server kamailio --part refresh
   target/release/tandem-bench cluster                  three nodes beside Kamailio with DMQ
+  target/release/tandem-bench database                 imports, changes, starts (about ten minutes)
   target/release/tandem-bench -o json sitting > sitting.json
   sudo target/release/tandem-bench hosts               three hosts that are cut off, killed, frozen (about ten minutes)
 
@@ -107,6 +108,8 @@ pub(crate) enum Command {
     },
     /// Three nodes: a replicated REGISTER, how soon it is known everywhere, a node that joins, a node that is killed
     Cluster(crate::cluster::Options),
+    /// The configuration database: imports, single changes, the start of a node, memory, and what it costs registrations
+    Database(crate::database::Options),
     /// All of it in turn, with the bare exchange and Kamailio before and after, and the aims
     Sitting(Sitting),
     /// A server that reads nothing: the floor (started by the other commands)

@@ -3,6 +3,7 @@
 //! Only one server runs at a time. It must never go on after an interrupt: what is there is reported, and that it is not all.
 
 use crate::cluster::ClusterResults;
+use crate::database::DatabaseResults;
 use crate::error::Error;
 use crate::generator::{FILL_STRIDE, Generator, Load, Pattern};
 use crate::kernel::{self, Memory};
@@ -62,6 +63,7 @@ pub(crate) struct Results {
     pub(crate) growth: Option<Growth>,
     pub(crate) overload: Option<Overload>,
     pub(crate) cluster: ClusterResults,
+    pub(crate) database: DatabaseResults,
     /// It was interrupted, or a part failed: why.
     pub(crate) incomplete: Option<String>,
 }

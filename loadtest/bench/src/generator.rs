@@ -198,6 +198,17 @@ impl Generator {
         tell: &mut dyn FnMut(u64),
         beside: &mut dyn FnMut(Time) -> Result<(), Error>,
     ) -> Result<Outcome, Error> {
+        self.run_while(load, tell, &mut |now| beside(now).map(|()| true))
+    }
+
+    /// The same for as long as `beside` says true: then what has begun is finished, and nothing begins any more.
+    pub(crate) fn run_while(
+        &mut self,
+        load: &Load,
+        tell: &mut dyn FnMut(u64),
+        beside: &mut dyn FnMut(Time) -> Result<bool, Error>,
+    ) -> Result<Outcome, Error> {
+        let mut load = *load;
         let cseq = self.next_cseq();
         let window = load.window.clamp(1, 0xffff);
         let slot = Slot { generation: self.generation, ..Slot::default() };
@@ -226,8 +237,10 @@ impl Generator {
             if u128::from(now) > load.limit.as_micros() {
                 break;
             }
-            beside(self.clock.now())?;
-            self.start(&mut run, load, step, now);
+            if !beside(self.clock.now())? {
+                load.count = load.count.min(run.started);
+            }
+            self.start(&mut run, &load, step, now);
             self.flush();
             self.answers(&mut run, load.pattern, begun);
             self.flush();

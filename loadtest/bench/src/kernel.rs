@@ -59,6 +59,21 @@ pub(crate) fn cpu_nanos(root: u32) -> u64 {
     tree(root).into_iter().flat_map(threads).filter_map(|(p, t)| thread(p, t)).sum()
 }
 
+/// CPU time that one process has used, threads that have ended included, in seconds; steps of 10 ms.
+pub(crate) fn cpu_seconds(process: u32) -> f64 {
+    let text = read(&format!("/proc/{process}/stat")).unwrap_or_default();
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // utime and stime
+    rest.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / TICKS
+}
+
+/// Most memory that one process has had resident, in KiB.
+pub(crate) fn peak_kib(process: u32) -> u64 {
+    let text = read(&format!("/proc/{process}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+    line.unwrap_or(0)
+}
+
 /// Memory of a process tree, in KiB.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Memory {
@@ -133,6 +148,10 @@ mod tests {
             n = std::hint::black_box(n + 1);
         }
         assert!(cpu_nanos(me) > before);
+        while cpu_seconds(me) < 0.01 {
+            n = std::hint::black_box(n + 1);
+        }
+        assert!(peak_kib(me) > 100);
         let used = memory(me);
         assert!(used.rss_kib > 100 && used.pss_kib > 100 && used.pss_kib <= used.rss_kib, "{used:?}");
         assert!(machine().busy > 0.0 && open_files() > 3);
@@ -142,5 +161,6 @@ mod tests {
     fn a_process_that_does_not_exist_has_nothing() {
         assert!(tree(u32::MAX).is_empty());
         assert_eq!(cpu_nanos(u32::MAX), 0);
+        assert!(cpu_seconds(u32::MAX) < 0.01 && peak_kib(u32::MAX) == 0);
     }
 }

@@ -12,6 +12,7 @@ mod aims;
 mod args;
 mod bench;
 mod cluster;
+mod database;
 mod echo;
 mod error;
 mod generator;
@@ -118,6 +119,10 @@ fn measure(global: &Global, command: &Command) -> ExitCode {
         }
         Command::Cluster(options) => {
             cluster::measure(&mut bench, options);
+            options.devices
+        }
+        Command::Database(options) => {
+            database::measure(&mut bench, options);
             options.devices
         }
         Command::Sitting(sitting) => {

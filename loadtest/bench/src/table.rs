@@ -166,6 +166,7 @@ fn cells(row: &Row) -> Vec<String> {
 fn others(results: &Results) -> Table {
     let mut table = table(&["", "figure"]);
     crate::cluster::report::rows(results, &mut table);
+    crate::database::report::rows(results, &mut table);
     for row in &results.memory {
         let name = format!("{}: bytes per registered device, {} devices", row.server.name(), row.devices);
         let figure =
@@ -227,5 +228,9 @@ fn has_any(results: &Results) -> bool {
     let rows = servers.iter().any(|s| whats.iter().any(|w| !counting(results, *s, *w, None).is_empty()));
     let cluster = &results.cluster;
     let cluster = cluster.visible.is_some() || !cluster.joins.is_empty() || cluster.death.is_some();
-    rows || cluster || !results.memory.is_empty() || results.growth.is_some() || results.overload.is_some()
+    rows || cluster
+        || results.database.any()
+        || !results.memory.is_empty()
+        || results.growth.is_some()
+        || results.overload.is_some()
 }

@@ -41,6 +41,10 @@ impl Document {
     pub fn to_json(&self) -> Value {
         Value::Object(self.0.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
     }
+    /// The same, used up.
+    pub fn into_json(self) -> Map<String, Value> {
+        self.0.into_iter().collect()
+    }
     /// A field.
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field)
@@ -129,6 +133,10 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowHash(pub u128);
 impl RowHash {
+    /// Of a row by its parts, see [`Row::hash`].
+    pub fn of_row(table: Table, key: &str, document: &Document) -> Self {
+        Self::of(table.word(), key, &document.canonical())
+    }
     pub(crate) fn of(table: &str, key: &str, canonical: &str) -> Self {
         let mut hasher = Xxh3Default::new();
         for part in [table, "\0", key, "\0", canonical] {

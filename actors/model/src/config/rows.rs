@@ -107,9 +107,14 @@ fn read<T: DeserializeOwned>(
     if let Some(name) = name {
         all.insert(name.to_owned(), key.into());
     }
-    let error = match serde_json::from_value(Value::Object(all.clone())) {
+    let all = Value::Object(all);
+    let error = match T::deserialize(&all) {
         Ok(read) => return Ok(read),
         Err(error) => error.to_string(),
+    };
+    let all = match all {
+        Value::Object(all) => all,
+        _ => Map::new(),
     };
     // The field without which it would say something else is the one that is wrong.
     let guilty = all.keys().find(|field| {
@@ -211,7 +216,8 @@ impl Rows {
             Err(problem) => return self.problems.push(*problem),
         };
         if !matches!(typed, TypedRow::Other) {
-            for part in [table.word(), "\0", key, "\0", &Value::Object(fields.clone()).to_string()] {
+            let text = serde_json::to_string(fields).unwrap_or_default();
+            for part in [table.word(), "\0", key, "\0", &text] {
                 self.hash.update(part.as_bytes());
             }
         }

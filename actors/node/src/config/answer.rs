@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_base::NodeName;
-use tandem_database::{AuditEntry as Entry, Draft, Query, Reader, Refused, Row, Table, UserField};
+use tandem_database::{AuditEntry as Entry, Draft, Op, Query, Reader, Refused, Row, Table, UserField};
 use tandem_host::random::Random;
 use tandem_model::admin::config::{
     AuditEntry, ConfigChange, ConfigDraft, ConfigOverview, ConfigReply, ConfigRequest, ConfigRow, ConfigTable,
-    CopyStatus, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage, RowQuery, RowUse, UnsentChange, Written,
+    CopyStatus, Impact, Proof, ROWS_PER_PAGE, ROWS_PER_PAGE_MAX, RowPage, RowQuery, RowUse, UnsentChange, Written,
 };
 use tandem_model::admin::{AdminError, ErrorKind};
 use tandem_model::config::rows::RowChange;
@@ -215,8 +215,13 @@ impl Process {
     /// Checks a change, says what it would do, and has the publisher make it.
     async fn write_draft(&self, draft: Draft, dry_run: bool, secret: Option<String>) -> Answer<Written> {
         let (node, store) = self.configured()?;
-        let ops = draft.ops.clone();
-        let problems = read(&store, move |reader| check::check(reader, &ops)).await?;
+        let judged = read(&store, move |reader| {
+            let problems = check::check(reader, &draft.ops)?;
+            // What is made is judged by its commit; nobody else's has to wait for a trial of it.
+            let rows = (problems.is_empty() && !dry_run).then(|| reader.preview(&draft));
+            Ok((draft, problems, rows))
+        });
+        let (draft, problems, rows) = judged.await?;
         if !problems.is_empty() {
             let text = match problems.as_slice() {
                 [one] => format!("{}: {}", one.key.as_deref().unwrap_or("a row"), one.what),
@@ -224,19 +229,23 @@ impl Process {
             };
             return Err(AdminError { problems, ..AdminError::new(ErrorKind::Invalid, text) });
         }
-        let trial = draft.clone();
-        let tried = store.ask(move |worker| (worker.head().revision, worker.store().check(&trial))).await?;
-        let (revision, would) = (tried.0, tried.1.map_err(|e| words::refused(&e))?);
-        let etags = words::etags(&would);
-        let rows: Vec<RowChange> = would.rows.iter().cloned().filter_map(words::row_change).collect();
-        let impact = self.live.impact(&store, rows).await.map_err(|e| words::broken(&e))?;
-        let unchanged = would.rows.is_empty();
-        if dry_run {
+        let Some(rows) = rows else {
+            let tried = store.ask(move |worker| (worker.head().revision, worker.store().check(&draft))).await?;
+            let (revision, would) = (tried.0, tried.1.map_err(|e| words::refused(&e))?);
+            let (etags, unchanged) = (words::etags(&would.rows), would.rows.is_empty());
+            let impact = self.impact(&store, would.rows).await?;
             return Ok(Written { change: None, revision, unchanged, impact, etags, secret: None });
-        }
+        };
+        let rows = rows.map_err(|e| words::refused(&e))?;
+        let (etags, unchanged) = (words::etags(&rows), rows.is_empty());
+        let impact = self.impact(&store, rows).await?;
         let change = self.make(&node, draft).await?;
         let revision = change.revision;
         Ok(Written { change: Some(change).filter(|_| !unchanged), revision, unchanged, impact, etags, secret })
+    }
+    async fn impact(&self, store: &Arc<NodeStore>, rows: Vec<Op>) -> Answer<Impact> {
+        let rows: Vec<RowChange> = rows.into_iter().filter_map(words::row_change).collect();
+        self.live.impact(store, rows).await.map_err(|e| words::broken(&e))
     }
 
     /// Has a change made: here, or at the publisher.

@@ -6,7 +6,7 @@
 
 use super::store::fields;
 use super::words::config_table;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use tandem_database::{Document, DraftOp, PROBLEMS_MAX, Query, Reader, StoreError, Table};
 use tandem_model::admin::config::{ConfigTable, RowProblem};
@@ -84,20 +84,21 @@ fn everything(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>, Store
     let mut rows = Rows::default();
     for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::User | Table::Token)) {
         let word = config_table(table);
-        let mut merged: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+        let mut put = |key: &str, after: Option<Document>| {
+            after.into_iter().for_each(|after| rows.add(word, key, &fields(after)));
+        };
+        // Rows come in the order of their keys, and new ones stand between them.
+        let mut ours = last.range((table, "")..).take_while(|((t, _), _)| *t == table).peekable();
         reader.each(table, |key, document| {
-            if !last.contains_key(&(table, key)) {
-                merged.insert(key.to_owned(), fields(document));
+            while let Some(((_, new), after)) = ours.next_if(|((_, k), _)| *k < key) {
+                put(new, after.cloned());
+            }
+            match ours.next_if(|((_, k), _)| *k == key) {
+                Some((_, after)) => put(key, after.cloned()),
+                None => put(key, Some(document)),
             }
         })?;
-        for ((_, key), after) in last.range((table, "")..).take_while(|((t, _), _)| *t == table) {
-            if let Some(after) = after {
-                merged.insert((*key).to_owned(), fields((*after).clone()));
-            }
-        }
-        for (key, fields) in &merged {
-            rows.add(word, key, fields);
-        }
+        ours.for_each(|((_, new), after)| put(new, after.cloned()));
     }
     let problems = rows.finish(None).err().map(|p| p.list).unwrap_or_default();
     let place = |problem: &tandem_model::config::Problem| {

@@ -17,7 +17,6 @@ use tandem_database::replication::{Done, Input, Output, Packet, Replication, Rol
 use tandem_database::{Change, ChangeInfo, Epoch, Refused, UserSetting};
 use tandem_host::clock::Clock;
 use tandem_host::supervise::Handle;
-use tandem_model::config::rows::RowChange;
 use tokio::sync::oneshot;
 
 /// The token of the write that founds the database.
@@ -49,8 +48,8 @@ pub struct Parts {
 
 /// What a changed copy means for the node.
 pub enum Effect {
-    /// These rows changed, in order; the revision after them.
-    Rows(Vec<RowChange>, u64),
+    /// Rows changed by these, in order; the revision after them. As the disk has them: there may be a million, and the node's thread has no time.
+    Rows(Vec<Change>, u64),
     /// Everything may have changed: read the copy anew.
     All,
 }
@@ -174,6 +173,7 @@ impl Configurator {
                 );
             }
             Output::StoreWell => {
+                self.parts.store.forget_readers();
                 self.note("config_store_well", "disk", "the configuration database works again".to_owned())
             }
             Output::Misfit { from, why } => {
@@ -227,8 +227,7 @@ impl Configurator {
             let text = format!("revision {} by {}: {} rows {}", info.revision, info.author, info.ops, info.comment);
             self.note("config_changed", "write", text.trim_end().to_owned());
         }
-        let rows = changes.into_iter().flat_map(|c| c.rows).filter_map(super::words::row_change).collect();
-        (self.parts.effect)(Effect::Rows(rows, revision));
+        (self.parts.effect)(Effect::Rows(changes, revision));
     }
 
     fn note(&self, kind: &'static str, cause: &str, text: String) {

@@ -16,3 +16,4 @@ mod words;
 pub use ask::{Forwarded, Overview, Promote, SetUser, Wanted};
 pub use configurator::{ConfigTick, Configurator, Effect, FromPeer, Parts, PeerSight, StoreDone};
 pub use seed::Seed;
+pub(crate) use words::row_change;

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use tandem_base::UnixMillis;
 use tandem_database::{Document, Draft, DraftOp, Expect, Reader, Revision, Row, Table};
 use tandem_host::random::Random;
-use tandem_model::admin::AdminError;
 use tandem_model::admin::config::{ConfigDraft, ConfigOp, Expect as Wish, HIDDEN};
+use tandem_model::admin::{AdminError, ErrorKind};
 use tandem_model::config::rows::normalise;
 
 /// A change that may go to the publisher.
@@ -27,8 +27,10 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Whether `error` only says that somebody else was faster with rows whose author did not care.
     pub(super) fn was_overtaken(&self, error: &AdminError) -> bool {
+        // Changed, gone, or made meanwhile; everything else is the author's own mistake.
+        let is_race = matches!(error.kind, ErrorKind::Precondition | ErrorKind::NotFound | ErrorKind::Refused);
         let ours = |op: Option<usize>| op.is_some_and(|op| self.pinned.contains(&op));
-        !error.problems.is_empty() && error.problems.iter().all(|p| ours(p.op))
+        is_race && !error.problems.is_empty() && error.problems.iter().all(|p| ours(p.op))
     }
 }
 
@@ -119,4 +121,30 @@ pub(super) fn from_words(wanted: ConfigDraft, at: UnixMillis) -> Answer<Draft> {
     };
     let ops = ops.into_iter().map(op).collect::<Answer<Vec<_>>>()?;
     Ok(Draft { author, at, comment, ops, at_revision })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_model::admin::config::RowProblem;
+
+    #[test]
+    fn only_a_row_that_somebody_else_changed_is_a_reason_to_begin_anew() {
+        let prepared = Prepared {
+            draft: Draft::default(),
+            dry_run: false,
+            secret: None,
+            pinned: BTreeSet::from([1]),
+            revision: 7,
+        };
+        let problem = |op| RowProblem { op: Some(op), ..RowProblem::default() };
+        let told = |kind, ops: &[usize]| {
+            let problems = ops.iter().map(|op| problem(*op)).collect();
+            prepared.was_overtaken(&AdminError { problems, ..AdminError::new(kind, "no") })
+        };
+        assert!(told(ErrorKind::Precondition, &[1]) && told(ErrorKind::Refused, &[1]));
+        assert!(!told(ErrorKind::Invalid, &[1]), "the author's own mistake");
+        assert!(!told(ErrorKind::Precondition, &[0, 1]), "a condition of the author's own");
+        assert!(!told(ErrorKind::Precondition, &[]));
+    }
 }

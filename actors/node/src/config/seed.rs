@@ -38,11 +38,15 @@ impl Seed {
     }
     /// What would bring the database in step with the file; none when it is, or when somebody else has changed it: then the database holds.
     pub fn against(&self, store: &Reader, at: UnixMillis) -> Option<Draft> {
-        let (mut ops, is_ours) = self.differs(store).ok()?;
+        // Before the rows are looked at: there may be a million that somebody else has made.
+        if !is_ours(store).ok()? {
+            return None;
+        }
+        let mut ops = self.differs(store).ok()?;
         if store.head().ok()?.revision == 0 {
             ops.extend(self.first_token.clone());
         }
-        if ops.is_empty() || !is_ours {
+        if ops.is_empty() {
             return None;
         }
         Some(Draft {
@@ -53,11 +57,8 @@ impl Seed {
             ..Draft::default()
         })
     }
-    /// What differs, and whether nobody but the file has changed the database.
-    ///
-    /// # Errors
-    /// As the disk has them.
-    pub fn differs(&self, store: &Reader) -> Result<(Vec<DraftOp>, bool), StoreError> {
+    /// What differs.
+    fn differs(&self, store: &Reader) -> Result<Vec<DraftOp>, StoreError> {
         let (mut ops, mut gone) = (Vec::new(), Vec::new());
         for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::User | Table::Token)) {
             let ours = self.rows.iter().filter(|row| row.table.word() == table.word());
@@ -72,8 +73,12 @@ impl Seed {
         }
         // What refers goes before what is referred to.
         ops.extend(gone.into_iter().rev());
-        let history = store.history(None, LOOKED_AT, None)?;
-        let is_ours = history.changes.iter().all(|c| c.author == FILE_AUTHOR);
-        Ok((ops, is_ours && history.next.is_none()))
+        Ok(ops)
     }
+}
+
+/// Whether nobody but the file has changed the database.
+fn is_ours(store: &Reader) -> Result<bool, StoreError> {
+    let history = store.history(None, LOOKED_AT, None)?;
+    Ok(history.changes.iter().all(|c| c.author == FILE_AUTHOR) && history.next.is_none())
 }

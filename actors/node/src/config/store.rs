@@ -7,7 +7,7 @@ use crate::error::NodeError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tandem_base::NodeName;
 use tandem_database::{Document, Head, Reader, Store, StoreError, StoreSettings, Table, Worker, set_aside};
@@ -20,6 +20,10 @@ use tokio::sync::oneshot;
 
 /// Jobs that may wait for the disk; the machine has far fewer open.
 const JOBS_MAX: usize = 16_384;
+/// Readers that are kept open for the next question.
+const READERS_KEPT: usize = 4;
+/// Memory for pages of a reader, in KiB.
+const READER_CACHE_KIB: u32 = 4_096;
 /// How long an answer of the disk is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,6 +33,8 @@ pub struct NodeStore {
     path: PathBuf,
     settings: StoreSettings,
     labour: Labour<Worker>,
+    /// Opening one costs as much as several questions.
+    readers: Mutex<Vec<Reader>>,
 }
 
 impl NodeStore {
@@ -82,7 +88,7 @@ impl NodeStore {
         };
         let worker = store.and_then(Worker::new).map_err(trouble)?;
         let labour = labour(worker)?;
-        Ok(Self { node: node.clone(), path: path.to_owned(), settings, labour })
+        Ok(Self { node: node.clone(), path: path.to_owned(), settings, labour, readers: Mutex::default() })
     }
     /// Whose copy it is.
     pub fn node(&self) -> &NodeName {
@@ -119,7 +125,27 @@ impl NodeStore {
     /// # Errors
     /// As the disk has them.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::open(&self.path, self.settings)
+        Reader::open(&self.path, StoreSettings { cache_kib: READER_CACHE_KIB, ..self.settings })
+    }
+    /// The file may be another one: a disk that failed came back.
+    pub fn forget_readers(&self) {
+        self.readers().clear();
+    }
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Asks with a reader that is kept. After a question that failed all are opened anew: the file may not be what it was.
+    fn question<T>(&self, question: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let kept = self.readers().pop();
+        let reader = kept.map_or_else(|| self.reader(), Ok)?;
+        let answer = question(&reader);
+        let mut readers = self.readers();
+        match &answer {
+            Ok(_) if readers.len() < READERS_KEPT => readers.push(reader),
+            Ok(_) => {}
+            Err(_) => readers.clear(),
+        }
+        answer
     }
     /// Reads beside the writer, on a thread for such things.
     ///
@@ -130,7 +156,7 @@ impl NodeStore {
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || question(&store.reader()?));
+        let read = tokio::task::spawn_blocking(move || store.question(question));
         read.await.unwrap_or_else(|_| Err(StoreError::Sql("the question ended without an answer".to_owned())))
     }
 }
@@ -197,8 +223,5 @@ pub fn load_with(reader: &Reader, changes: &[RowChange]) -> Result<Result<Config
 
 /// A document's fields as the model has them.
 pub fn fields(document: Document) -> Map<String, Value> {
-    match document.to_json() {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    document.into_json()
 }

@@ -3,8 +3,7 @@
 use super::store::fields;
 use serde_json::{Map, Value};
 use tandem_database::{
-    Change, ChangeInfo, Document, Expect as Expected, Op, Problem, ProblemKind, Refused, Row, RowHash, StoreError,
-    Table,
+    ChangeInfo, Document, Expect as Expected, Op, Problem, ProblemKind, Refused, Row, RowHash, StoreError, Table,
 };
 use tandem_model::admin::config::{ConfigChange, ConfigRow, ConfigTable, Expect, HIDDEN, RowDiff, RowProblem};
 use tandem_model::admin::{AdminError, ErrorKind};
@@ -56,7 +55,7 @@ pub(super) fn shown(row: &Row) -> ConfigRow {
 }
 
 /// A changed row as the node's parts want it, secrets and all.
-pub(super) fn row_change(op: Op) -> Option<RowChange> {
+pub(crate) fn row_change(op: Op) -> Option<RowChange> {
     Some(RowChange {
         table: config_table(op.table),
         key: op.key,
@@ -84,9 +83,9 @@ pub(super) fn change(info: &ChangeInfo) -> ConfigChange {
 }
 
 /// The entity tags of rows after a change, in its order.
-pub(super) fn etags(change: &Change) -> Vec<Option<String>> {
-    let tag = |op: &Op| op.after.clone().map(|d| Row::new(op.table, op.key.clone(), d).hash().to_string());
-    change.rows.iter().map(tag).collect()
+pub(super) fn etags(rows: &[Op]) -> Vec<Option<String>> {
+    let tag = |op: &Op| op.after.as_ref().map(|d| RowHash::of_row(op.table, &op.key, d).to_string());
+    rows.iter().map(tag).collect()
 }
 
 /// What an author expects.

@@ -15,8 +15,11 @@ use tandem_model::config::{self, Settings};
 use tandem_model::row::device_key_of;
 use tandem_rules::impact::Restart;
 
-/// Devices in a patch beyond which it is worked into a base of its own.
+/// Devices in a patch beyond which it is worked into a base of its own; where there are many devices, this share of them, because all are written
+/// anew then.
 const PATCH_MAX: usize = 4_096;
+/// See [`PATCH_MAX`].
+const PATCH_SHARE: usize = 8;
 
 fn rebuild(why: impl Into<String>) -> NeedsRebuild {
     NeedsRebuild(why.into())
@@ -30,7 +33,8 @@ impl Directory {
     /// [`NeedsRebuild`]: series, algorithms, and rows that do not fit to what is here.
     pub fn apply(&self, mark: Mark, changes: &[RowChange]) -> Result<Applied, NeedsRebuild> {
         let mut applied = self.work_in(mark, changes)?;
-        if applied.0.patch.as_ref().is_some_and(|p| p.len() > PATCH_MAX) {
+        let most = PATCH_MAX.max(applied.0.len() / PATCH_SHARE);
+        if applied.0.patch.as_ref().is_some_and(|p| p.len() > most) {
             applied.0 = applied.0.merged();
         }
         let (directory, effects, impact) = applied;

@@ -10,7 +10,7 @@ use tandem_model::config::DeviceKind;
 use tandem_sip::digest::Stored;
 
 /// Pieces per map.
-const PIECES: usize = 64;
+const PIECES: usize = 256;
 
 /// A device as it is now.
 #[derive(Debug)]

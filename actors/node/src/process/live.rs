@@ -3,8 +3,8 @@
 //!
 //! What has not reached a node yet is kept until it has. It must never be waited for by a thread that serves phones.
 
-use crate::config::Effect;
 use crate::config::store::{NodeStore, load, load_with};
+use crate::config::{Effect, row_change};
 use crate::current::Current;
 use crate::directory::{Applied, Directory, Mark};
 use crate::error::NodeError;
@@ -191,6 +191,8 @@ impl Work {
         let applied = match effect {
             Effect::Rows(_, revision) if revision <= before.mark.revision => return,
             Effect::Rows(changes, revision) => {
+                let rows = changes.into_iter().flat_map(|c| c.rows).filter_map(row_change);
+                let changes: Vec<RowChange> = rows.collect();
                 let mark = mark_after(before.mark, revision, &changes);
                 before.apply(mark, &changes).map_err(|why| why.to_string())
             }

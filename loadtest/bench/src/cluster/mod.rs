@@ -3,7 +3,7 @@
 
 mod death;
 mod join;
-mod nodes;
+pub(crate) mod nodes;
 mod probe;
 pub(crate) mod report;
 mod visible;

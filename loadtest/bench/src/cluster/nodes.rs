@@ -7,7 +7,7 @@ use crate::server::{Kind, Place, Program, Server, Setup, free_address, kamailio,
 use crate::{pause, stopped};
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tandem_base::metric::{CLUSTER_MEMBERS, NODE_STATE, REPLICATION_COPIES, REPLICATION_DIVERGENT};
@@ -35,17 +35,26 @@ pub(crate) struct Nodes {
     folder: PathBuf,
 }
 
-const NAMES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
+pub(crate) const NAMES: [&str; 3] = ["CCM1", "CCM2", "CCM3"];
 
 impl Nodes {
     /// Three nodes with these devices, all in one group; returns when the first `running` of them serve.
     pub(crate) fn start(running: usize, setup: &Setup, link: Link, place: &Place) -> Result<Self, Error> {
+        Self::with(running, link, place, |addresses, links, folder| configuration(addresses, links, setup, folder))
+    }
+    /// Three nodes with a configuration of the caller's.
+    pub(crate) fn with(
+        running: usize,
+        link: Link,
+        place: &Place,
+        configuration: impl FnOnce(&[SocketAddr], Option<&[SocketAddr]>, &Path) -> String,
+    ) -> Result<Self, Error> {
         need_tandem(place)?;
         let addresses = NAMES.iter().map(|_| free_address()).collect::<Result<Vec<_>, _>>()?;
         let links = NAMES.iter().map(|_| free_address()).collect::<Result<Vec<_>, _>>()?;
         let folder = place.work.join(format!("cluster-{}", addresses.first().map_or(0, SocketAddr::port)));
         RealDisk.create_dir(&folder)?;
-        let text = configuration(&addresses, (link == Link::Quic).then_some(&links[..]), setup, &folder);
+        let text = configuration(&addresses, (link == Link::Quic).then_some(&links[..]), &folder);
         RealDisk.write(&folder.join("cluster.toml"), text.as_bytes(), Access::Private)?;
         let servers = NAMES.iter().map(|_| None).collect();
         let mut nodes = Self { servers, addresses, place: place.clone(), link, folder };
@@ -78,7 +87,7 @@ impl Nodes {
     }
     /// Waits until a node serves and is told everything by those that run.
     pub(crate) fn wait(&mut self, index: usize) -> Result<(), Error> {
-        let state = self.state(index).join("process").join(NAMES.get(index).copied().unwrap_or_default());
+        let state = self.process_folder(index);
         let running = self.servers.iter().flatten().count();
         let server = self.servers.get_mut(index).and_then(Option::as_mut);
         let Some(server) = server else { return Ok(()) };
@@ -119,8 +128,12 @@ impl Nodes {
         }
     }
 
+    /// Where a node's process says how it is asked.
+    pub(crate) fn process_folder(&self, index: usize) -> PathBuf {
+        self.state(index).join("process").join(NAMES.get(index).copied().unwrap_or_default())
+    }
     /// Processes of one host have one state folder, hosts have one each.
-    fn state(&self, index: usize) -> PathBuf {
+    pub(crate) fn state(&self, index: usize) -> PathBuf {
         match self.link {
             Link::Unix => self.folder.join("state"),
             Link::Quic => self.folder.join(format!("state-{}", index + 1)),
@@ -139,12 +152,7 @@ impl Nodes {
     }
 }
 
-fn configuration(
-    addresses: &[SocketAddr],
-    links: Option<&[SocketAddr]>,
-    setup: &Setup,
-    folder: &std::path::Path,
-) -> String {
+fn configuration(addresses: &[SocketAddr], links: Option<&[SocketAddr]>, setup: &Setup, folder: &Path) -> String {
     let Setup { devices, digest, .. } = *setup;
     let pace = setup.pace.unwrap_or(1_000_000);
     let mut text = format!(

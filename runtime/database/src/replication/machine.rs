@@ -184,6 +184,15 @@ impl Replication {
         head.epoch = head.epoch.max(self.head.epoch.take());
         self.head = head;
     }
+    /// The store says how it is. An epoch that was heard of while it failed is not on the disk: without it this node would take an older publisher, or itself,
+    /// for the one after a restart.
+    fn looked(&mut self, head: Head) {
+        let on_disk = head.epoch.clone();
+        self.stand(head);
+        if let Some(epoch) = self.head.epoch.clone().filter(|epoch| on_disk.as_ref() < Some(epoch)) {
+            self.work(Work::Remember(epoch));
+        }
+    }
     /// An epoch was heard of.
     pub(super) fn learn(&mut self, now: Time, epoch: &Epoch) {
         if self.head.epoch.as_ref().is_some_and(|known| known >= epoch) {
@@ -339,7 +348,7 @@ impl Replication {
             Done::Restored { ticket, result, head } => self.restored(now, ticket, result, head),
             Done::Promoted { token, result, head } => self.promoted(now, token, result, head),
             Done::Looked { result } => {
-                let result = result.map(|head| self.stand(head));
+                let result = result.map(|head| self.looked(head));
                 self.store_says(now, result);
             }
             Done::UserSet { results, digest } => self.user_set(now, results, digest),

@@ -27,11 +27,15 @@ pub struct AuditEntry {
 }
 
 impl Store {
-    /// Writes an entry; returns its number.
+    /// Writes an entry; returns its number. It is not waited for by the disk: a host that loses its power may lose the entries since the last change,
+    /// a process that is killed loses none.
     ///
     /// # Errors
     /// As the disk has them.
     pub fn audit(&mut self, entry: &AuditEntry) -> Result<i64, StoreError> {
+        self.lazily(|this| this.write_audit(entry))
+    }
+    fn write_audit(&mut self, entry: &AuditEntry) -> Result<i64, StoreError> {
         let run = || {
             let sql =
                 "INSERT INTO audit (at, author, action, subject, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

@@ -200,7 +200,7 @@ impl Reader {
 }
 
 /// What is wrong with a draft as a whole.
-fn acceptable(draft: &Draft, head: &Head) -> Result<(), Refused> {
+pub(super) fn acceptable(draft: &Draft, head: &Head) -> Result<(), Refused> {
     if let Some(expected) = draft.at_revision.filter(|r| *r != head.revision) {
         return Err(Refused::Stale { expected, found: head.revision });
     }

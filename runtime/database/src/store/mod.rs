@@ -10,6 +10,7 @@ mod history;
 mod log;
 mod open;
 mod pass;
+mod preview;
 mod query;
 mod restore;
 mod snapshot;

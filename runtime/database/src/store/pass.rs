@@ -229,7 +229,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-fn expected(place: Place<'_>, expect: Expect, before: Option<&Document>) -> Result<(), Box<Problem>> {
+pub(super) fn expected(place: Place<'_>, expect: Expect, before: Option<&Document>) -> Result<(), Box<Problem>> {
     let problem = |kind, what: &str, expected: String| Err(place.problem(kind, None, what, expected));
     match (expect, before) {
         (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => Ok(()),

@@ -64,8 +64,8 @@ impl Store {
         self.batch("PRAGMA foreign_keys = ON")?;
         result
     }
-    /// Without waiting for the disk: what is written can be fetched again.
-    fn lazily<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Without waiting for the disk: what is written can be fetched again, or goes to the disk with the next change.
+    pub(super) fn lazily<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if !self.settings.durable {
             return work(self);
         }

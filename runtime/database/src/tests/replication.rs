@@ -317,3 +317,20 @@ fn a_store_that_may_only_be_read_is_opened_anew_when_it_may_be_written() {
     net.run_until("C has it", 60 * SEC, Net::all_equal);
     assert_eq!(net.nodes[&node("C")].failing, None);
 }
+
+/// Found by the simulator (seed 1200): a former publisher whose disk failed while another was promoted forgot that with its life, and took itself for
+/// the publisher again.
+#[test]
+fn an_epoch_that_was_heard_of_while_the_disk_failed_is_remembered_when_it_works() {
+    let mut net = started();
+    let fails = |net: &mut Net, fault| net.nodes.get_mut(&node("A")).unwrap().worker.store().set_fault(fault);
+    fails(&mut net, Some(crate::StoreError::Io("the power goes".to_owned())));
+    let token = net.promote(&node("B"), false);
+    net.run(2 * SEC);
+    assert!(net.promoted[&token].is_ok());
+    assert_eq!(net.publisher(), Some(node("B")));
+    fails(&mut net, None);
+    net.run_until("A has it on its disk", 60 * SEC, Net::all_equal);
+    let epoch = net.nodes[&node("A")].worker.reader().head().unwrap().epoch;
+    assert_eq!(epoch.map(|e| e.publisher), Some(node("B")));
+}

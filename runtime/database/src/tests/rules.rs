@@ -2,6 +2,7 @@
 
 use super::{Folder, device, draft, epoch, founded, layout};
 use crate::{Document, DraftOp, Problem, ProblemKind, Query, Refused, Store, Table};
+use serde_json::Value;
 
 fn problems(store: &mut Store, ops: Vec<DraftOp>) -> Vec<Problem> {
     let before = store.head().unwrap();
@@ -141,7 +142,7 @@ fn an_author_who_saw_another_row_is_told() {
 fn a_change_that_changes_nothing_makes_no_revision() {
     let folder = Folder::new("rules");
     let mut store = founded(&folder, "a");
-    let same = Document::new().with("group", "G1").with("description", serde_json::Value::Null);
+    let same = Document::new().with("group", "G1").with("description", Value::Null);
     let change = store.commit(&epoch(1, "CCM1"), &draft(vec![DraftOp::put(Table::DevicePool, "DP1", same)])).unwrap();
     assert_eq!((change.info.revision, change.info.ops), (1, 0));
 }
@@ -173,4 +174,33 @@ fn of_a_batch_each_draft_is_judged_alone() {
     assert_eq!(revisions, [Some(2), None, None, Some(3)]);
     assert_eq!(store.count(&Query::of(Table::Device)).unwrap(), 2);
     assert_eq!(store.recount().unwrap(), store.head().unwrap().digest);
+}
+
+#[test]
+fn a_preview_by_reading_alone_says_what_a_trial_says() {
+    let folder = Folder::new("rules");
+    let mut store = founded(&folder, "a");
+    store.commit(&epoch(1, "CCM1"), &draft(vec![DraftOp::create(Table::Device, "SEP1", device("DP1"))])).unwrap();
+    let changed = device("DP1").with("description", "another").with("digest_user", Value::Null);
+    for ops in [
+        vec![DraftOp::create(Table::Device, "SEP2", device("DP1"))],
+        vec![DraftOp::put(Table::Device, "SEP1", changed.clone())],
+        vec![DraftOp::put(Table::Device, "SEP1", device("DP1"))],
+        vec![DraftOp::delete(Table::Device, "SEP1")],
+        // Twice in one change: the second comes upon what the first has left.
+        vec![DraftOp::put(Table::Device, "SEP1", changed), DraftOp::put(Table::Device, "SEP1", device("DP1"))],
+        vec![DraftOp::delete(Table::Device, "SEP1"), DraftOp::create(Table::Device, "SEP1", device("DP1"))],
+    ] {
+        let wanted = draft(ops);
+        assert_eq!(store.preview(&wanted).unwrap(), store.check(&wanted).unwrap().rows, "{wanted:?}");
+    }
+    let reader = store.another().unwrap();
+    for ops in [
+        vec![DraftOp::create(Table::Device, "SEP1", device("DP1"))],
+        vec![DraftOp::delete(Table::Device, "SEP7"), DraftOp::update(Table::Device, "SEP8", device("DP1"))],
+        vec![DraftOp::put(Table::Device, "SEP1", device("DP1").with("colour", "red"))],
+    ] {
+        let wanted = draft(ops);
+        assert_eq!(reader.preview(&wanted), store.check(&wanted).map(|c| c.rows), "{wanted:?}");
+    }
 }
