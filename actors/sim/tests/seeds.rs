@@ -52,9 +52,26 @@ fn one_seed_is_the_same_run_first_and_last_in_a_range() {
 
 #[test]
 fn everything_holds_in_twenty_seeds() {
+    let mut databases = 0;
     for seed in 1..=20 {
-        good(rough(seed), TIME);
+        let setup = Setup::drawn(seed, DEVICES).unwrap();
+        databases += u32::from(setup.database);
+        good(setup, TIME);
     }
+    assert_eq!(databases, 4, "some have the configuration database");
+}
+
+/// The files of a run lie on the machine's disk, and nothing of that is seen in the run; people are told things and the nodes are changed.
+#[test]
+fn one_seed_with_a_database_is_one_run_too() {
+    let run = || good(rough(9).with_database(DEVICES).unwrap(), TIME);
+    let (one, other) = (run(), run());
+    if let Some((a, b)) = one.lines.iter().zip(&other.lines).find(|(a, b)| a != b) {
+        panic!("the runs part here:\n{a}\n{b}");
+    }
+    assert_eq!((one.hash, one.packets, one.steps), (other.hash, other.packets, other.steps));
+    let told = |what: &str| one.lines.iter().filter(|line| line.contains(what)).count();
+    assert!(told(" asked c") > 20 && told("] config_changed") > 30 && told(" is set") > 3, "{:?}", one.lines);
 }
 
 /// Each line of `seeds/*.txt` that is not a comment: `SEED SECONDS DEVICES`; the comment above it tells what failed once.

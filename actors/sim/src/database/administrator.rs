@@ -25,6 +25,10 @@ use tokio::sync::oneshot::error::TryRecvError;
 const PEER_PATIENCE: Duration = Duration::from_secs(30);
 /// Shortest and longest time between two of their wishes, in milliseconds.
 const BETWEEN: (u64, u64) = (50, 2_500);
+/// In a hurry, likewise: a change follows before the one before it is everywhere.
+const IN_A_HURRY: (u64, u64) = (1, 40);
+/// Who changes the configuration.
+const ADMIN: &str = "admin";
 /// Questions that may be open at a time.
 const OPEN_MAX: usize = 64;
 
@@ -85,6 +89,8 @@ pub struct Administrator {
     /// The newest epoch that was acknowledged.
     epoch: Option<Epoch>,
     resting: bool,
+    /// So many wishes more follow at once.
+    hurry: u64,
     /// Changes that were wanted when all was well.
     last: Vec<String>,
 }
@@ -102,6 +108,7 @@ impl Administrator {
             values: BTreeMap::new(),
             epoch: None,
             resting: false,
+            hurry: 0,
             last: Vec::new(),
         }
     }
@@ -124,6 +131,10 @@ impl Administrator {
     /// Whether anybody has ever wanted this.
     pub fn wanted(&self, setting: &UserSetting) -> bool {
         let values = self.values.get(&(setting.device.clone(), setting.field));
+        // Who deletes a device takes back what its user has set.
+        if setting.value.is_none() && setting.author == ADMIN {
+            return true;
+        }
         let is = setting.value.as_ref().map(|v| v.as_str().unwrap_or_default().to_owned());
         values.is_some_and(|values| values.contains(&is))
     }
@@ -145,7 +156,9 @@ impl Administrator {
         if self.resting || now < self.next {
             return None;
         }
-        self.next = now + Duration::from_millis(BETWEEN.0 + self.dice.below(BETWEEN.1 - BETWEEN.0 + 1));
+        self.hurry = if self.hurry > 0 { self.hurry - 1 } else { self.dice.below(12).saturating_sub(8) * 3 };
+        let (least, most) = if self.hurry > 0 { IN_A_HURRY } else { BETWEEN };
+        self.next = now + Duration::from_millis(least + self.dice.below(most - least + 1));
         if self.open.len() >= OPEN_MAX {
             return None;
         }
@@ -198,7 +211,7 @@ impl Administrator {
     fn ask_for(&mut self, wish: wish::Wish, node: usize, handles: &Handles, at: UnixMillis) -> Option<String> {
         let name = self.name();
         let text = format!("{name}: {}", wish.text);
-        let draft = Draft { author: "admin".to_owned(), at, comment: name.clone(), ops: wish.ops, ..Draft::default() };
+        let draft = Draft { author: ADMIN.to_owned(), at, comment: name.clone(), ops: wish.ops, ..Draft::default() };
         let (verdict, heard) = tokio::sync::oneshot::channel();
         handles.config.as_ref()?.tell_vital(Wanted { draft: draft.clone(), verdict }).ok()?;
         self.changes.insert(name.clone(), Told::Never);

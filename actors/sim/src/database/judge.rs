@@ -199,3 +199,46 @@ fn settings_are_the_newest(people: &Administrator, name: &NodeName, whole: &Whol
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_base::UnixMillis;
+    use tandem_database::RowHash;
+
+    fn epoch(number: u64, publisher: &str) -> Option<Epoch> {
+        Some(Epoch { number, started: UnixMillis(number), publisher: NodeName::new(publisher).unwrap() })
+    }
+    /// A copy at a revision of an epoch, `rows` standing for what is in it, that has heard of another epoch.
+    fn head(revision: u64, rows: u128, under: Option<Epoch>, known: Option<Epoch>) -> Head {
+        let mut digest = Digest::default();
+        digest.add(RowHash(rows));
+        Head { revision, digest, epoch: known, committed_under: under, ..Head::default() }
+    }
+    fn rule(judged: Result<(), Broken>) -> &'static str {
+        judged.map_or_else(|broken| broken.rule, |()| "well")
+    }
+
+    #[test]
+    fn a_copy_goes_back_to_the_snapshot_of_a_newer_epoch_only() {
+        let (name, one, two) = (NodeName::new("CCM1").unwrap(), epoch(1, "CCM1"), epoch(2, "CCM2"));
+        let mut judge = Judge::default();
+        let mut stands = |head| rule(judge.stands(0, &name, head));
+        assert_eq!(stands(head(5, 50, one.clone(), one.clone())), "well");
+        assert_eq!(stands(head(7, 70, one.clone(), one.clone())), "well");
+        assert_eq!(stands(head(6, 60, one.clone(), one.clone())), "a_copy_does_not_go_back");
+        assert_eq!(stands(head(7, 70, one.clone(), two.clone())), "well");
+        assert_eq!(stands(head(5, 50, one.clone(), two.clone())), "well");
+        assert_eq!(stands(head(6, 61, two.clone(), two.clone())), "well");
+        assert_eq!(stands(head(6, 61, two.clone(), one)), "an_epoch_is_not_forgotten");
+    }
+
+    #[test]
+    fn two_nodes_that_call_two_things_by_one_revision_are_found() {
+        let (name, one, two) = (NodeName::new("CCM1").unwrap(), epoch(1, "CCM1"), epoch(2, "CCM2"));
+        let mut judge = Judge::default();
+        assert_eq!(rule(judge.stands(0, &name, head(5, 50, one.clone(), one.clone()))), "well");
+        assert_eq!(rule(judge.stands(1, &name, head(5, 51, two.clone(), two))), "well", "another epoch");
+        assert_eq!(rule(judge.stands(2, &name, head(5, 51, one.clone(), one))), "a_revision_is_one_thing");
+    }
+}
