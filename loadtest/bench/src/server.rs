@@ -22,6 +22,8 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// How long a server may take to end when it is asked to.
 const END_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Ports that are looked at for one that is free.
+const PORTS_TRIED: u32 = 100;
 /// Open files of a server beside its connections.
 const FILES: u64 = 256;
 const KAMAILIO_CONFIG: &str = include_str!("../cfg/kamailio.cfg");
@@ -234,9 +236,15 @@ pub(crate) fn page(url: &str) -> Result<String, Error> {
 /// A program and its arguments.
 pub(crate) type Program = (PathBuf, Vec<OsString>);
 
-/// An address of loopback that nobody has just now.
+/// An address of loopback that nobody has just now, neither over UDP nor over TCP: nodes take SIP over both.
 pub(crate) fn free_address() -> Result<SocketAddr, Error> {
-    Ok(DatagramSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr())
+    for _ in 0..PORTS_TRIED {
+        let address = DatagramSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr();
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(Error::Worthless(format!("no port of {PORTS_TRIED} is free over UDP and TCP")))
 }
 
 fn me() -> Result<PathBuf, Error> {
