@@ -157,13 +157,14 @@ pub(crate) async fn identify(shared: &Shared, request: &HttpRequest) -> Result<W
         Proof::Password { user, .. } => (user.clone(), By::Password, "the user or the password is wrong"),
         Proof::Token(_) => (String::new(), By::Token, "the token is wrong, or its time is over"),
     };
-    if let Some(left) = throttle(shared).wait(shared.admin.now(), from) {
-        return Err(not_known(&claimed, too_many(left)));
-    }
     // A password is slow to check on purpose: only a few are checked at a time, so that guessing cannot take the processor.
     let Ok(_seat) = shared.proving.acquire().await else {
         return Err(not_known(&claimed, AdminError::new(ErrorKind::Unavailable, "the console ends")));
     };
+    // Behind the seat: many at once are not judged before the first of them was wrong.
+    if let Some(left) = throttle(shared).wait(shared.admin.now(), from) {
+        return Err(not_known(&claimed, too_many(left)));
+    }
     let request = Request::Config(Box::new(ConfigRequest::Identify(proof)));
     match crate::reply::ask(shared.admin.as_ref(), request, crate::CALL_TIMEOUT).await {
         Ok(tandem_model::admin::Reply::Config(ConfigReply::Identity(identity))) => {

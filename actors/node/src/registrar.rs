@@ -279,15 +279,19 @@ impl DeviceHost {
     /// is used up here, and the peers are told.
     fn tell_binding(&mut self, now: Time, wish: &Wish<'_>) -> Answer {
         let Some(slot) = self.locator.slot(wish.device) else { return Answer::Unbound };
-        let Some(device) = self.devices.get_mut(slot) else { return Answer::Unbound };
+        self.use_once(now, wish, slot).err().unwrap_or(Answer::Bound(slot))
+    }
+    /// The credentials' count is used up although nothing is bound by them, and the peers are told.
+    fn use_once(&mut self, now: Time, wish: &Wish<'_>, slot: u32) -> Result<(), Answer> {
+        let device = self.devices.get_mut(slot).ok_or(Answer::Unbound)?;
         if let Some((time, id, nc)) = wish.nonce {
             if device.nonces.accept(time, id, nc) != NcVerdict::Accepted {
-                return Answer::Stale;
+                return Err(Answer::Stale);
             }
             self.rows.put(now, device, false);
             self.metrics.rows.increment();
         }
-        Answer::Bound(slot)
+        Ok(())
     }
 
     /// A device of a node that is about to stop asks again: it is sent to the others of its group. So is one that this node has nothing to do
@@ -316,15 +320,10 @@ impl DeviceHost {
     }
     /// It is told the way, once for each call. Its binding stays: one that cannot get there comes back, and is served.
     fn show_home(&mut self, now: Time, wish: &Wish<'_>, slot: u32, members: Vec<NodeName>) -> Answer {
-        let Some(device) = self.devices.get_mut(slot) else { return Answer::Unbound };
-        if let Some((time, id, nc)) = wish.nonce {
-            if device.nonces.accept(time, id, nc) != NcVerdict::Accepted {
-                return Answer::Stale;
-            }
-            self.rows.put(now, device, false);
-            self.metrics.rows.increment();
+        if let Err(refused) = self.use_once(now, wish, slot) {
+            return refused;
         }
-        device.shown_home = true;
+        self.devices.get_mut(slot).into_iter().for_each(|device| device.shown_home = true);
         self.metrics.happened(Happened::ShownHome);
         Answer::Elsewhere(members)
     }

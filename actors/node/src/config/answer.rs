@@ -38,7 +38,7 @@ const USES_MAX: usize = 100;
 
 /// What travels when a node hands a change on: the words of the API, prepared and checked.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answered {
+pub enum Answered {
     /// It was made.
     Made(ConfigChange),
     /// It was not.
@@ -254,6 +254,8 @@ impl Process {
         let (verdict, heard) = oneshot::channel();
         let silent = || AdminError::new(ErrorKind::Unavailable, format!("{} does not answer", node.me.node));
         handle.tell_vital(Wanted { draft: draft.clone(), verdict }).map_err(|_| silent())?;
+        // From here on it may be made although nobody hears of it.
+        let silent = || unheard(&node.me.node);
         match tokio::time::timeout(WRITE_PATIENCE, heard).await {
             Ok(Ok(Ok(info))) => Ok(words::change(&info)),
             Ok(Ok(Err(Refused::NotPublisher { publisher, reachable: true }))) => {
@@ -272,8 +274,11 @@ impl Process {
         let payload = serde_json::to_vec(&in_words(draft)).unwrap_or_default();
         let (verdict, heard) = oneshot::channel();
         let ask = AskPeer { to: publisher.clone(), payload: payload.into(), within: PEER_PATIENCE, verdict };
-        let silent = || AdminError::new(ErrorKind::Unavailable, format!("the publisher {publisher} does not answer"));
-        node.handles.manager.tell_vital(ask).map_err(|_| silent())?;
+        node.handles
+            .manager
+            .tell_vital(ask)
+            .map_err(|_| AdminError::new(ErrorKind::Unavailable, format!("{} does not answer", node.me.node)))?;
+        let silent = || unheard(publisher);
         let answer = match heard.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(why)) => {
@@ -460,20 +465,17 @@ fn device_exists(reader: &Reader, device: &str) -> Result<bool, tandem_database:
     if reader.exists(Table::Device, device)? {
         return Ok(true);
     }
-    let mut found = false;
-    reader.each(Table::DeviceSeries, |key, document| {
-        let fields = super::store::fields(document);
-        if let Ok(tandem_model::config::rows::TypedRow::Series(series)) =
-            tandem_model::config::rows::typed(ConfigTable::DeviceSeries, key, &fields)
-        {
-            found |= check::in_series(&series, device);
-        }
-    })?;
-    Ok(found)
+    Ok(check::all_series(reader)?.iter().any(|series| check::in_series(series, device)))
 }
 
 pub(super) fn missing(table: ConfigTable, key: &str) -> AdminError {
     AdminError::new(ErrorKind::NotFound, format!("there is no {table} {key:?}"))
+}
+
+/// A change was given to a node that did not say in time what became of it.
+fn unheard(node: &NodeName) -> AdminError {
+    let text = format!("{node} does not answer: whether the change was made is not known");
+    AdminError::new(ErrorKind::Unavailable, text).remedy("look before you send it again: `tandem config history`")
 }
 
 fn with_lines(mut error: AdminError, lines: &[Option<u32>]) -> AdminError {

@@ -4,13 +4,12 @@
 //! It reads this node's copy: of two changes at two nodes in the same instant each is judged without the other; the database's own rules hold all
 //! the same.
 
-use super::store::fields;
+use super::store::{fields, rows_with};
 use super::words::config_table;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use tandem_database::{Document, DraftOp, PROBLEMS_MAX, Query, Reader, StoreError, Table};
 use tandem_model::admin::config::{ConfigTable, RowProblem};
-use tandem_model::config::rows::{Rows, TypedRow, typed};
+use tandem_model::config::rows::{TypedRow, typed};
 use tandem_model::config::{Device, DeviceSeries};
 
 /// From so many device rows on the whole configuration is judged at once: that is cheaper than asking for each name.
@@ -67,7 +66,7 @@ fn setting(reader: &Reader, name: &str) -> Result<Option<Value>, StoreError> {
     Ok(reader.get(Table::Setting, name)?.and_then(|d| d.get("value").cloned()))
 }
 
-fn all_series(reader: &Reader) -> Result<Vec<DeviceSeries>, StoreError> {
+pub(super) fn all_series(reader: &Reader) -> Result<Vec<DeviceSeries>, StoreError> {
     let mut all = Vec::new();
     reader.each(Table::DeviceSeries, |key, document| {
         if let Ok(TypedRow::Series(series)) = typed(ConfigTable::DeviceSeries, key, &fields(document)) {
@@ -79,33 +78,14 @@ fn all_series(reader: &Reader) -> Result<Vec<DeviceSeries>, StoreError> {
 
 /// The whole configuration as it would be, judged like a file.
 fn everything(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>, StoreError> {
-    let last: BTreeMap<(Table, &str), Option<&Document>> =
-        ops.iter().map(|op| ((op.table, op.key.as_str()), op.after.as_ref())).collect();
-    let mut rows = Rows::default();
-    for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::User | Table::Token)) {
-        let word = config_table(table);
-        let mut put = |key: &str, after: Option<Document>| {
-            after.into_iter().for_each(|after| rows.add(word, key, &fields(after)));
-        };
-        // Rows come in the order of their keys, and new ones stand between them.
-        let mut ours = last.range((table, "")..).take_while(|((t, _), _)| *t == table).peekable();
-        reader.each(table, |key, document| {
-            while let Some(((_, new), after)) = ours.next_if(|((_, k), _)| *k < key) {
-                put(new, after.cloned());
-            }
-            match ours.next_if(|((_, k), _)| *k == key) {
-                Some((_, after)) => put(key, after.cloned()),
-                None => put(key, Some(document)),
-            }
-        })?;
-        ours.for_each(|((_, new), after)| put(new, after.cloned()));
-    }
+    let last = ops.iter().map(|op| ((op.table, op.key.as_str()), op.after.as_ref())).collect();
+    let rows = rows_with(reader, &last, |after: &Document| fields(after.clone()))?;
     let problems = rows.finish(None).err().map(|p| p.list).unwrap_or_default();
     let place = |problem: &tandem_model::config::Problem| {
         let found = RowProblem::from(problem);
-        let named = |op: &&DraftOp| found.key.as_ref().is_some_and(|k| *k == format!("{} {}", op.table.word(), op.key));
-        let op = ops.iter().find(named);
-        let number = op.and_then(|op| ops.iter().position(|o| std::ptr::eq(o, op)));
+        let named = found.key.as_ref().and_then(|name| name.split_once(' '));
+        let number = named.and_then(|(table, key)| ops.iter().position(|o| o.key == key && o.table.word() == table));
+        let op = number.and_then(|number| ops.get(number));
         RowProblem {
             op: number,
             table: op.map(|o| config_table(o.table)),

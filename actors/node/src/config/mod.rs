@@ -13,7 +13,9 @@ mod seed;
 pub mod store;
 mod words;
 
+pub use answer::Answered;
 pub use ask::{Forwarded, Overview, Promote, SetUser, Wanted};
 pub use configurator::{ConfigTick, Configurator, Effect, FromPeer, Parts, PeerSight, StoreDone};
+pub use prepare::in_words;
 pub use seed::Seed;
 pub(crate) use words::row_change;

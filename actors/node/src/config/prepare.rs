@@ -91,7 +91,7 @@ fn lookup(reader: &Reader, table: Table, key: &str) -> Answer<Option<Document>> 
 }
 
 /// A draft as it travels to the publisher.
-pub(super) fn in_words(draft: Draft) -> ConfigDraft {
+pub fn in_words(draft: Draft) -> ConfigDraft {
     let op = |op: DraftOp| ConfigOp {
         table: words::config_table(op.table),
         key: op.key,

@@ -3,6 +3,7 @@
 //!
 //! A damaged file is set aside by name, and the copy comes from a peer. It must never be touched by a thread that serves phones.
 
+use super::words;
 use crate::error::NodeError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -12,7 +13,6 @@ use std::time::Duration;
 use tandem_base::NodeName;
 use tandem_database::{Document, Head, Reader, Store, StoreError, StoreSettings, Table, Worker, set_aside};
 use tandem_host::labour::{Hand, Labour};
-use tandem_model::admin::config::ConfigTable;
 use tandem_model::admin::{AdminError, ErrorKind};
 use tandem_model::config::rows::{RowChange, Rows};
 use tandem_model::config::{Config, Problems};
@@ -178,15 +178,40 @@ pub fn load(reader: &Reader) -> Result<Loaded, StoreError> {
     if head.revision == 0 {
         return Ok(Loaded { head, config: None });
     }
-    let mut rows = Rows::default();
-    for table in Table::ALL {
-        let Some(word) = ConfigTable::from_word(table.word()) else { continue };
-        if !matches!(table, Table::User | Table::Token) {
-            reader.each(table, |key, document| rows.add(word, key, &fields(document)))?;
-        }
-    }
+    let rows = rows_with(reader, &BTreeMap::new(), Map::clone)?;
     let publisher = head.epoch.as_ref().map(|e| e.publisher.as_str().to_owned());
     Ok(Loaded { config: Some(rows.finish(publisher.as_deref())), head })
+}
+
+/// The rows of a copy, those of people left out, with some as they would be: `None` when it is gone, else what `shown` makes of it.
+///
+/// # Errors
+/// As the disk has them.
+pub(super) fn rows_with<T>(
+    reader: &Reader,
+    changed: &BTreeMap<(Table, &str), Option<&T>>,
+    shown: impl Fn(&T) -> Map<String, Value>,
+) -> Result<Rows, StoreError> {
+    let mut rows = Rows::default();
+    for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::User | Table::Token)) {
+        let word = words::config_table(table);
+        let mut put = |key: &str, fields: Option<Map<String, Value>>| {
+            fields.iter().for_each(|fields| rows.add(word, key, fields));
+        };
+        // Rows come in the order of their keys, and new ones stand between them.
+        let mut ours = changed.range((table, "")..).take_while(|((t, _), _)| *t == table).peekable();
+        reader.each(table, |key, document| {
+            while let Some(((_, new), after)) = ours.next_if(|((_, k), _)| *k < key) {
+                put(new, after.map(&shown));
+            }
+            match ours.next_if(|((_, k), _)| *k == key) {
+                Some((_, after)) => put(key, after.map(&shown)),
+                None => put(key, Some(fields(document))),
+            }
+        })?;
+        ours.for_each(|((_, new), after)| put(new, after.map(&shown)));
+    }
+    Ok(rows)
 }
 
 /// The configuration that a copy would be with these rows changed.
@@ -194,29 +219,8 @@ pub fn load(reader: &Reader) -> Result<Loaded, StoreError> {
 /// # Errors
 /// As the disk has them.
 pub fn load_with(reader: &Reader, changes: &[RowChange]) -> Result<Result<Config, Problems>, StoreError> {
-    let changed: BTreeMap<(ConfigTable, &str), Option<&Map<String, Value>>> =
-        changes.iter().map(|c| ((c.table, c.key.as_str()), c.after.as_ref())).collect();
-    let mut rows = Rows::default();
-    for table in Table::ALL {
-        let Some(word) = ConfigTable::from_word(table.word()) else { continue };
-        if matches!(table, Table::User | Table::Token) {
-            continue;
-        }
-        // Rows come in the order of their keys, and new ones stand between them.
-        let mut ours = changed.range((word, "")..).take_while(|((t, _), _)| *t == word).peekable();
-        reader.each(table, |key, document| {
-            while let Some(((_, new), after)) = ours.next_if(|((_, k), _)| *k < key) {
-                after.iter().for_each(|after| rows.add(word, new, after));
-            }
-            match ours.next_if(|((_, k), _)| *k == key) {
-                Some((_, after)) => after.iter().for_each(|after| rows.add(word, key, after)),
-                None => rows.add(word, key, &fields(document)),
-            }
-        })?;
-        for ((_, new), after) in ours {
-            after.iter().for_each(|after| rows.add(word, new, after));
-        }
-    }
+    let changed = changes.iter().map(|c| ((words::table(c.table), c.key.as_str()), c.after.as_ref())).collect();
+    let rows = rows_with(reader, &changed, Map::clone)?;
     let publisher = reader.head()?.epoch.as_ref().map(|e| e.publisher.as_str().to_owned());
     Ok(rows.finish(publisher.as_deref()))
 }

@@ -9,15 +9,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tandem::call_manager::AskPeer;
-use tandem::config::{Promote, SetUser, Wanted};
+use tandem::config::{Answered, Promote, SetUser, Wanted, in_words};
 use tandem::tree::Handles;
 use tandem_base::{NodeName, Time, UnixMillis};
 use tandem_cluster::AskError;
-use tandem_database::{
-    ChangeInfo, Draft, DraftOp, Epoch, Expect, Reader, Refused, Revision, Table, UserField, UserSetting,
-};
+use tandem_database::{ChangeInfo, Draft, Epoch, Reader, Refused, Revision, Table, UserField, UserSetting};
 use tandem_host::random::Random;
-use tandem_model::admin::config::{ConfigDraft, ConfigOp, ConfigTable, Expect as Wish};
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -292,15 +289,11 @@ impl Administrator {
         told: Result<Bytes, AskError>,
         news: &mut Vec<News>,
     ) -> Option<Waits> {
-        let answer = told.ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-        let made = answer.as_ref().and_then(|a| a.get("Made"));
-        let number = |field: &str| made.and_then(|m| m.get(field)).and_then(Value::as_u64);
-        let publisher = made.and_then(|m| NodeName::new(m.get("publisher")?.as_str()?).ok());
-        let told = match (number("ops"), number("revision"), publisher) {
-            (Some(0), ..) => Told::Nothing,
-            (Some(_), Some(revision), Some(publisher)) => Told::Made(revision, publisher),
-            _ if answer.is_some_and(|a| a.get("Refused").is_some()) => Told::Refused,
-            _ => Told::Never,
+        let told = match told.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            Some(Answered::Made(change)) if change.ops == 0 => Told::Nothing,
+            Some(Answered::Made(change)) => Told::Made(change.revision, change.publisher),
+            Some(Answered::Refused(_)) => Told::Refused,
+            None => Told::Never,
         };
         let text = format!("{name}, handed on: {told:?}");
         news.push(News { node, text, committed: None, set: None });
@@ -345,26 +338,4 @@ impl Administrator {
         news.push(News { node, text, committed: None, set: None });
         None
     }
-}
-
-/// A change as a node hands it on to the publisher.
-fn in_words(draft: Draft) -> ConfigDraft {
-    let op = |op: DraftOp| {
-        let fields = op.after.map(|document| document.to_json());
-        Some(ConfigOp {
-            table: ConfigTable::from_word(op.table.word())?,
-            key: op.key,
-            fields: fields.map(|f| f.as_object().cloned().unwrap_or_default()),
-            merge: false,
-            expect: match op.expect {
-                Expect::Any => Wish::Any,
-                Expect::Absent => Wish::Absent,
-                Expect::Present => Wish::Present,
-                Expect::Exactly(hash) => Wish::Etag(hash.to_string()),
-            },
-            line: None,
-        })
-    };
-    let Draft { author, comment, at_revision, ops, .. } = draft;
-    ConfigDraft { author, comment, at_revision, dry_run: false, ops: ops.into_iter().filter_map(op).collect() }
 }
