@@ -278,8 +278,20 @@ impl DeviceHost {
     /// Tells what is bound. The digest does not cover the Contact, so a question's credentials would be good for a binding too: their count
     /// is used up here, and the peers are told.
     fn tell_binding(&mut self, now: Time, wish: &Wish<'_>) -> Answer {
-        let Some(slot) = self.locator.slot(wish.device) else { return Answer::Unbound };
+        let Some(slot) = self.locator.slot(wish.device) else { return self.nothing_bound(now, wish) };
         self.use_once(now, wish, slot).err().unwrap_or(Answer::Bound(slot))
+    }
+    /// It asks for or removes what is not here. A node that joins may take it up in a moment, and must not say before that it is gone.
+    fn nothing_bound(&mut self, now: Time, wish: &Wish<'_>) -> Answer {
+        let verdict = self.judge(wish.device, self.locator.elsewhere(wish.device));
+        if matches!(verdict, Verdict::Joining { .. }) {
+            self.refused(wish);
+            return self.not_here(verdict);
+        }
+        if let Some(nonce) = wish.nonce {
+            self.use_up(now, wish.device, nonce);
+        }
+        Answer::Unbound
     }
     /// The credentials' count is used up although nothing is bound by them, and the peers are told.
     fn use_once(&mut self, now: Time, wish: &Wish<'_>, slot: u32) -> Result<(), Answer> {
@@ -330,7 +342,7 @@ impl DeviceHost {
 
     /// Removes what is bound, if it is this contact or any.
     fn remove_binding(&mut self, now: Time, wish: &Wish<'_>, contact: Option<&str>) -> Answer {
-        let Some(slot) = self.locator.slot(wish.device) else { return Answer::Unbound };
+        let Some(slot) = self.locator.slot(wish.device) else { return self.nothing_bound(now, wish) };
         let Some(device) = self.devices.get_mut(slot) else { return Answer::Unbound };
         if wish.call_id == device.call_id && wish.cseq <= device.cseq {
             self.metrics.happened(Happened::OutOfOrder);

@@ -66,6 +66,11 @@ impl Cold {
         self.found.entry(node).or_insert(promises);
     }
 
+    /// The file of a node was spoilt: nothing in it is a promise any more.
+    pub fn spoilt(&mut self, node: usize) {
+        self.found.insert(node, Vec::new());
+    }
+
     /// A node begins to serve.
     ///
     /// # Errors

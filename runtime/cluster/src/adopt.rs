@@ -7,7 +7,7 @@
 use crate::api::{Change, MemberState, Output};
 use crate::cluster::Cluster;
 use crate::codec::Reader;
-use crate::frame::{Chunk, Frame, Need, OrphanSet, Want};
+use crate::frame::{Chunk, Frame, Heartbeat, Need, OrphanSet, Want};
 use crate::link::Lane;
 use crate::replica::Applied;
 use crate::row::{Op, Row};
@@ -27,8 +27,18 @@ struct Adoption {
     transfer: u64,
     next: u64,
     asked: Option<Time>,
-    /// It comes from the holder's file.
-    from_file: bool,
+    source: Source,
+}
+
+/// Where the holder has a set from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// It heard the owner, up to its end.
+    Heard,
+    /// It keeps what a file told.
+    Filed,
+    /// It stands in its file, and is not kept.
+    File,
 }
 
 /// The sets that are being fetched, and those that are done with.
@@ -38,7 +48,7 @@ pub(crate) struct Adoptions {
     /// The fetch that ended each set, so that its last chunk can be acknowledged again.
     done: BTreeMap<NodeLife, u64>,
     refused: BTreeSet<NodeLife>,
-    /// Lives of which a living peer has given all it kept.
+    /// Lives of which a peer that heard them has given all it kept.
     given: BTreeSet<NodeLife>,
     /// Sets that are to be fetched from files of peers, after all others.
     files: VecDeque<(NodeLife, NodeName)>,
@@ -48,8 +58,8 @@ pub(crate) struct Adoptions {
 }
 
 impl Adoption {
-    fn new(from: &NodeName, request: u64, from_file: bool) -> Self {
-        Self { from: from.clone(), request, transfer: 0, next: 0, asked: None, from_file }
+    fn new(from: &NodeName, request: u64, source: Source) -> Self {
+        Self { from: from.clone(), request, transfer: 0, next: 0, asked: None, source }
     }
 }
 
@@ -58,7 +68,7 @@ impl Adoptions {
     pub(crate) fn settled(&self, now: Time, patience: Duration) -> bool {
         self.open.is_empty() && self.files.is_empty() || self.began.is_some_and(|began| now >= began + patience)
     }
-    /// Whether a living peer has given all it kept of this life.
+    /// Whether a peer that heard this life has given all it kept of it: then nothing is to be learnt from a file.
     pub(crate) fn has_taken(&self, life: &NodeLife) -> bool {
         self.given.contains(life)
     }
@@ -71,7 +81,7 @@ impl Adoptions {
     /// What stands in files is not wanted.
     pub(crate) fn leave_files(&mut self) {
         self.files.clear();
-        self.open.retain(|_, adoption| !adoption.from_file);
+        self.open.retain(|_, adoption| adoption.source != Source::File);
     }
     pub(crate) fn holder_gone(&mut self, node: &NodeName) {
         self.open.retain(|_, adoption| adoption.from != *node);
@@ -89,11 +99,11 @@ impl Adoptions {
 
 impl<R: Row> Cluster<R> {
     /// A peer that is up names the orphans it keeps.
-    pub(crate) fn consider_offers(&mut self, now: Time, holder: &NodeName, sets: &[OrphanSet]) {
+    pub(crate) fn consider_offers(&mut self, now: Time, holder: &NodeName, beat: &Heartbeat) {
         if self.adoptions.closed {
             return;
         }
-        for OrphanSet { life, .. } in sets {
+        for OrphanSet { life, .. } in &beat.orphans {
             let known = self.adoptions.open.contains_key(life)
                 || self.adoptions.done.contains_key(life)
                 || self.adoptions.refused.contains(life);
@@ -103,7 +113,8 @@ impl<R: Row> Cluster<R> {
             }
             let request = self.next_serial();
             self.adoptions.began.get_or_insert(now);
-            self.adoptions.open.insert(life.clone(), Adoption::new(holder, request, false));
+            let source = if beat.filed.contains(life) { Source::Filed } else { Source::Heard };
+            self.adoptions.open.insert(life.clone(), Adoption::new(holder, request, source));
         }
     }
 
@@ -132,7 +143,7 @@ impl<R: Row> Cluster<R> {
                 wait.push_back((life, holder));
             } else {
                 let request = self.next_serial();
-                self.adoptions.open.insert(life, Adoption::new(&holder, request, true));
+                self.adoptions.open.insert(life, Adoption::new(&holder, request, Source::File));
             }
         }
         self.adoptions.files = wait;
@@ -181,13 +192,14 @@ impl<R: Row> Cluster<R> {
         let open = self.adoptions.open.get_mut(&chunk.owner).filter(|a| a.request == chunk.request);
         let next = match open {
             Some(adoption) => {
+                let filed = adoption.source != Source::Heard;
                 if adoption.next == 0 && chunk.index == 0 {
                     adoption.transfer = chunk.transfer;
                 }
                 if adoption.transfer != chunk.transfer {
                     // The holder has begun again: so do we, at its next offer.
                     if adoption.transfer < chunk.transfer && adoption.next > 0 {
-                        let again = adoption.from_file.then(|| (chunk.owner.clone(), adoption.from.clone()));
+                        let again = (adoption.source == Source::File).then(|| (chunk.owner.clone(), adoption.from.clone()));
                         self.adoptions.open.remove(&chunk.owner);
                         self.adoptions.files.extend(again);
                     }
@@ -198,7 +210,7 @@ impl<R: Row> Cluster<R> {
                 let next = adoption.next;
                 if is_next {
                     adoption.asked = Some(now);
-                    self.adopt_rows(now, holder, chunk);
+                    self.adopt_rows(now, holder, chunk, filed);
                 }
                 next
             }
@@ -210,14 +222,14 @@ impl<R: Row> Cluster<R> {
             && let Some(ended) = self.adoptions.open.remove(&chunk.owner)
         {
             self.adoptions.done.insert(chunk.owner.clone(), chunk.request);
-            if !ended.from_file {
+            if ended.source == Source::Heard {
                 self.adoptions.given.insert(chunk.owner.clone());
             }
         }
         self.send(&holder.node, Lane::Ordinary, &Frame::ChunkAck { transfer: chunk.transfer, next });
     }
 
-    fn adopt_rows(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>) {
+    fn adopt_rows(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>, filed: bool) {
         let mut reader = Reader::new(chunk.rows);
         let mut rows = Vec::new();
         for _ in 0..chunk.count {
@@ -241,16 +253,17 @@ impl<R: Row> Cluster<R> {
         }
         // Its owner may have been heard meanwhile.
         if self.members.life_of(&chunk.owner.node).is_none_or(|known| known < chunk.owner) {
-            self.keep_orphans(now, &chunk.owner, ahead, rows);
+            self.keep_orphans(now, &chunk.owner, ahead, rows, filed);
         }
     }
 
-    /// Orphans of a third node are kept here too.
-    pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>) {
+    /// Orphans of a third node are kept here too; `filed`: they were read from a file.
+    pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>, filed: bool) {
         self.tables.begin(owner).iter().for_each(|old| self.forget(old));
         self.orphan(now, owner);
         let Some(copy) = self.tables.get_mut(owner) else { return };
         copy.groundless = true;
+        copy.from_file = filed;
         copy.set_clock(now, ahead);
         let mut changes = Vec::with_capacity(rows.len());
         for row in rows {

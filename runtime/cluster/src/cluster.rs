@@ -276,15 +276,20 @@ impl<R: Row> Cluster<R> {
         self.members.beat_soon = false;
         let has = |life: &NodeLife| self.tables.copies.get(life).filter(|copy| copy.complete).map(|copy| copy.applied);
         let hears = self.members.heard().map(|life| Hears { has: has(&life), life }).collect();
-        let orphaned = self.tables.copies.iter().filter(|(_, c)| c.orphaned.is_some() && c.rows.len() > 0);
-        let sets = orphaned.map(|(life, copy)| OrphanSet { life: life.clone(), rows: copy.rows.len() });
+        let orphaned = || {
+            let kept = self.tables.copies.iter().filter(|(_, c)| c.orphaned.is_some() && c.rows.len() > 0);
+            kept.take(ORPHAN_SETS_MAX)
+        };
+        let filed = orphaned().filter(|(_, copy)| copy.from_file).map(|(life, _)| life.clone()).collect();
+        let sets = orphaned().map(|(life, copy)| OrphanSet { life: life.clone(), rows: copy.rows.len() });
         let beat = Heartbeat {
             state: self.state,
             clock: now,
             head: self.log.head(),
             digest: self.log.digest(),
             hears,
-            orphans: sets.take(ORPHAN_SETS_MAX).collect(),
+            orphans: sets.collect(),
+            filed,
             saved: self.saved_sets(now),
         };
         let frame = self.header.write(&Frame::Heartbeat(beat));

@@ -26,6 +26,7 @@ pub(crate) const ORPHAN_SETS_MAX: usize = 2 * MEMBERS_MAX;
 
 const TLV_ORPHANS: u64 = 1;
 const TLV_SAVED: u64 = 2;
+const TLV_FILED: u64 = 3;
 const OP_PUT: u8 = 0;
 const OP_REMOVE: u8 = 1;
 
@@ -63,6 +64,8 @@ pub(crate) struct Heartbeat {
     pub(crate) digest: Digest,
     pub(crate) hears: Vec<Hears>,
     pub(crate) orphans: Vec<OrphanSet>,
+    /// "Of these orphans I know from a file": more may have happened to them before their owner was gone.
+    pub(crate) filed: Vec<NodeLife>,
     /// "Since I began I have met nobody who was in service before; these are in my file." `None`: I have, or that is long ago.
     pub(crate) saved: Option<Vec<OrphanSet>>,
 }
@@ -350,6 +353,13 @@ fn write_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
     if let Some(saved) = &beat.saved {
         write_sets(out, TLV_SAVED, saved);
     }
+    if !beat.filed.is_empty() {
+        let mut value = Vec::new();
+        put_count(&mut value, beat.filed.len());
+        beat.filed.iter().for_each(|life| put_life(&mut value, life));
+        put_varint(out, TLV_FILED);
+        put_bytes(out, &value);
+    }
 }
 
 fn write_sets(out: &mut Vec<u8>, tag: u64, sets: &[OrphanSet]) {
@@ -383,17 +393,21 @@ fn read_heartbeat(reader: &mut Reader<'_>) -> Result<Heartbeat, ClusterError> {
     for _ in 0..count {
         hears.push(Hears { life: read_life(reader)?, has: reader.varint()?.checked_sub(1) });
     }
-    let (mut orphans, mut saved) = (Vec::new(), None);
+    let (mut orphans, mut filed, mut saved) = (Vec::new(), Vec::new(), None);
     while !reader.rest().is_empty() {
         let tag = reader.varint()?;
         let mut value = Reader::new(reader.bytes()?);
         match tag {
             TLV_ORPHANS => orphans = read_sets(&mut value)?,
             TLV_SAVED => saved = Some(read_sets(&mut value)?),
+            TLV_FILED => {
+                let count = value.count("lives from a file", ORPHAN_SETS_MAX)?;
+                filed = (0..count).map(|_| read_life(&mut value)).collect::<Result<_, _>>()?;
+            }
             _ => {}
         }
     }
-    Ok(Heartbeat { state, clock, head, digest, hears, orphans, saved })
+    Ok(Heartbeat { state, clock, head, digest, hears, orphans, filed, saved })
 }
 
 fn write_chunk(out: &mut Vec<u8>, chunk: &Chunk<'_>) {

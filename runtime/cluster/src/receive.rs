@@ -86,7 +86,7 @@ impl<R: Row> Cluster<R> {
         }
         self.prove(now, life);
         if self.members.peers.get(&life.node).is_some_and(|peer| peer.is_up()) {
-            self.consider_offers(now, &life.node, &beat.orphans);
+            self.consider_offers(now, &life.node, beat);
         }
     }
 

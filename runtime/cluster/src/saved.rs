@@ -157,15 +157,16 @@ impl<R: Row> Cluster<R> {
                 continue;
             }
             if owner.node == self.me.node {
-                // What peers have after a cold start is from files, too: the newest row counts, which the driver knows to tell.
+                // What peers have after a cold start is from files, too: the newest row counts, which the driver knows to tell. So it is for a
+                // node that comes when the others serve already (simulator seed 157).
                 if owner.incarnation < self.me.incarnation && (cold || !self.adoptions.has_taken(&owner)) {
                     self.say(Output::Adoptable { earlier: owner, clock_ahead_micros, rows });
                 }
             } else if self.is_wanted(&owner) || self.is_silent(&owner) {
-                self.keep_orphans(now, &owner, clock_ahead_micros, rows);
+                self.keep_orphans(now, &owner, clock_ahead_micros, rows, true);
             } else if cold && self.has_from_a_file(&owner) {
                 let unknown = rows.into_iter().filter(|row| !self.tables.knows(row.key())).collect();
-                self.keep_orphans(now, &owner, clock_ahead_micros, unknown);
+                self.keep_orphans(now, &owner, clock_ahead_micros, unknown, true);
             } else if cold && self.may_need(&owner) {
                 self.saved.push(Saved { owner, clock_ahead_micros, rows });
             }
@@ -181,7 +182,7 @@ impl<R: Row> Cluster<R> {
 
     /// What is here of a life that is away came from another node's file.
     fn has_from_a_file(&self, owner: &NodeLife) -> bool {
-        self.tables.copies.get(owner).is_some_and(|copy| copy.orphaned.is_some() && copy.groundless)
+        self.tables.copies.get(owner).is_some_and(|copy| copy.orphaned.is_some() && copy.from_file)
     }
 
     /// A node that has a new life and has not served in it may still ask for rows of an earlier one.

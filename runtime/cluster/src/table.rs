@@ -50,6 +50,8 @@ pub(crate) struct Copy<R> {
     /// Its rows are no ground for changes: they came from a third node, or from a snapshot that is not at its end. Nothing is proven
     /// before the whole set has been fetched.
     pub(crate) groundless: bool,
+    /// As orphans they came from a file, here or at the node that handed them on: later changes are not among them.
+    pub(crate) from_file: bool,
     pub(crate) fetch: Fetch,
     clock: Option<Clock>,
 }
@@ -98,6 +100,7 @@ impl<R: Row> Copy<R> {
             was_complete: false,
             orphaned: None,
             groundless: false,
+            from_file: false,
             fetch: Fetch::new(retry, refetch_min),
             clock: None,
         }
@@ -187,6 +190,7 @@ impl<R: Row> Copy<R> {
     pub(crate) fn settle(&mut self, at: u64) -> Vec<Change<R>> {
         self.settled_at = at;
         self.groundless = false;
+        self.from_file = false;
         let gone = self.rows.sweep();
         gone.into_iter().map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) }).collect()
     }

@@ -83,12 +83,16 @@ fn what_was_overheard_of_a_phone_that_is_not_registered_binds_nobody() {
     let beat = format!("Contact: <{}>;expires=0;cisco-keep-alive\r\n", standby.contact);
     assert_eq!(standby.ask("REGISTER", &beat).status, 200);
     let heartbeat = standby.last.clone();
-    for captured in [registration, removal, heartbeat] {
+    // Nothing of these two was ever bound (simulator seed 3258).
+    let (mut asker, mut leaver) = (Phone::udp("A003", cluster.udp(0)), Phone::udp("A004", cluster.udp(0)));
+    assert_eq!((asker.query().status, leaver.register(0).status), (200, 200));
+    let (question, leave) = (asker.last.clone(), leaver.last.clone());
+    for captured in [registration, removal, heartbeat, question, leave] {
         let answer = thief(cluster.udp(0), &as_binding(&captured));
         assert!(is_stale(&answer), "{}", answer.text);
     }
     assert_eq!(cluster.served(), [0]);
-    for mut phone in [phone, standby] {
+    for mut phone in [phone, standby, asker, leaver] {
         let more = phone.binding(600);
         assert_eq!(phone.once("REGISTER", &more).status, 200, "its own next count is good");
         assert_eq!(phone.once("REGISTER", &more).status, 200);

@@ -153,7 +153,8 @@ impl World {
             Fault::DiskSlow(n, ms) => self.station(n)?.set_disk(None, millis(ms)),
             Fault::DiskGood(n) => self.station(n)?.set_disk(None, Duration::ZERO),
             Fault::TablesSpoilt { node, place, cut } => {
-                self.station(node)?.spoil_tables(usize::try_from(place).unwrap_or(0), cut);
+                let spoilt = self.station(node)?.spoil_tables(usize::try_from(place).unwrap_or(0), cut);
+                self.cold.iter_mut().filter(|_| spoilt).for_each(|cold| cold.spoilt(usize::from(node)));
             }
             _ => {}
         }

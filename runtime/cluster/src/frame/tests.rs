@@ -21,6 +21,7 @@ fn every_frame_comes_back() {
         digest: Digest { sum: 5, count: 6 },
         hears: vec![Hears { life: life("A", 1), has: None }, Hears { life: life("B", 2), has: Some(0) }],
         orphans: vec![OrphanSet { life: life("C", 3), rows: 4 }],
+        filed: vec![life("C", 3)],
         saved: Some(vec![OrphanSet { life: life("A", 9), rows: 1 }]),
     };
     let owner = life("A", 300);
@@ -115,11 +116,11 @@ fn heartbeats() -> impl Strategy<Value = Frame<'static>> {
     let set = || (lives(), any::<u64>()).prop_map(|(life, rows)| OrphanSet { life, rows });
     let digests = any::<(u64, u64)>().prop_map(|(sum, count)| Digest { sum, count });
     let saved = prop::option::of(vec(set(), 0..ORPHAN_SETS_MAX));
-    let orphans = vec(set(), 0..ORPHAN_SETS_MAX);
+    let orphans = (vec(set(), 0..ORPHAN_SETS_MAX), vec(lives(), 0..ORPHAN_SETS_MAX));
     (states, any::<u64>(), any::<u64>(), digests, vec(hears, 0..MEMBERS_MAX), orphans, saved).prop_map(
-        |(state, clock, head, digest, hears, orphans, saved)| {
+        |(state, clock, head, digest, hears, (orphans, filed), saved)| {
             let clock = Time::from_micros(clock);
-            Frame::Heartbeat(Heartbeat { state, clock, head, digest, hears, orphans, saved })
+            Frame::Heartbeat(Heartbeat { state, clock, head, digest, hears, orphans, filed, saved })
         },
     )
 }
@@ -154,7 +155,7 @@ fn frames() -> impl Strategy<Value = Frame<'static>> {
 
 /// A field of a later version: type, length, value.
 fn later_field() -> impl Strategy<Value = Vec<u8>> {
-    (u8::try_from(TLV_SAVED).unwrap() + 1..=127, vec(any::<u8>(), 0..60))
+    (u8::try_from(TLV_FILED).unwrap() + 1..=127, vec(any::<u8>(), 0..60))
         .prop_map(|(tag, value)| [&[tag, value.len() as u8][..], &value].concat())
 }
 

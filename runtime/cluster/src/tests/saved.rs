@@ -161,6 +161,29 @@ fn a_node_that_is_ready_first_keeps_what_the_others_lack() {
     }
 }
 
+/// Everybody was off. B and C serve from B's file when A comes with a newer one of its own (simulator seeds 157 and 2566).
+#[test]
+fn a_file_of_ones_own_counts_beside_what_the_others_have_from_older_ones() {
+    let mut net = Net::three(37);
+    net.put("A", 0..20, 1);
+    net.run(SEC);
+    let older = written(&net, "B");
+    net.put("A", 10..30, 2);
+    net.run(SEC);
+    let newer = written(&net, "A");
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    ["B", "C"].iter().for_each(|n| net.start(n, 2));
+    give(&mut net, "B", &older, 12);
+    net.run(40 * SEC);
+    net.start("A", 2);
+    give(&mut net, "A", &newer, 52);
+    net.run_until(8 * SEC, |net| net.see("A").cluster.is_in_sync());
+    net.run_until(SEC, Net::all_equal);
+    let values: Vec<(u128, u64)> = net.see("A").own.values().map(|row| (row.key, row.value)).collect();
+    assert_eq!(values, (0..30).map(|key| (key, if key < 10 { 1 } else { 2 })).collect::<Vec<_>>());
+}
+
 /// C lives on; A and B return together, and B's file has old rows of A: nobody is asked for a file.
 #[test]
 fn files_of_others_count_for_nothing_where_somebody_has_lived_on() {

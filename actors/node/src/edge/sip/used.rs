@@ -130,7 +130,7 @@ impl DeviceHost {
     /// A request that binds nothing used a count; sent twice it does no harm, so whether it is the first time does not matter. The count is
     /// in the row of a device that is registered here: a row that is not written when it changes makes every snapshot of this node's rows
     /// differ from its digest.
-    pub(super) fn use_up(&mut self, now: Time, device: DeviceIndex, (time, id, nc): (u32, u32, u32)) {
+    pub(crate) fn use_up(&mut self, now: Time, device: DeviceIndex, (time, id, nc): (u32, u32, u32)) {
         if let Some(registered) = self.locator.slot(device).and_then(|slot| self.devices.get_mut(slot)) {
             let before = registered.last_nonce();
             let _ = registered.nonces.accept(time, id, nc);
