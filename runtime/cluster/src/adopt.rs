@@ -199,7 +199,8 @@ impl<R: Row> Cluster<R> {
                 if adoption.transfer != chunk.transfer {
                     // The holder has begun again: so do we, at its next offer.
                     if adoption.transfer < chunk.transfer && adoption.next > 0 {
-                        let again = (adoption.source == Source::File).then(|| (chunk.owner.clone(), adoption.from.clone()));
+                        let again =
+                            (adoption.source == Source::File).then(|| (chunk.owner.clone(), adoption.from.clone()));
                         self.adoptions.open.remove(&chunk.owner);
                         self.adoptions.files.extend(again);
                     }

@@ -9,7 +9,7 @@ use crate::error::{DatabaseError, Refused, StoreError};
 use crate::replication::EpochBase;
 use crate::row::{Digest, Document, RowHash};
 use crate::table::{Kind, Table};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tandem_base::UnixMillis;
 
 /// What a snapshot must come to.
@@ -79,6 +79,7 @@ impl Store {
 impl Reader {
     fn replace(&self, target: &Target) -> Result<u64, Refused> {
         let unsent = self.set_unsent_aside(target)?;
+        let had = self.devices_with_settings()?;
         for table in Table::ALL {
             let spec = table.spec();
             for column in spec.columns {
@@ -100,7 +101,35 @@ impl Reader {
         if self.head()?.epoch.is_none_or(|known| known < target.epoch) {
             self.write_epoch(&target.epoch)?;
         }
+        self.take_back_gone(had, target.revision)?;
         Ok(unsent)
+    }
+    /// The devices of this copy for which something is set.
+    fn devices_with_settings(&self) -> Result<Vec<String>, StoreError> {
+        let mut devices = BTreeSet::new();
+        self.each_user_setting(|setting| {
+            if setting.value.is_some() {
+                devices.insert(setting.device);
+            }
+        })?;
+        let mut here = Vec::new();
+        for device in devices {
+            if self.exists(Table::Device, &device)? {
+                here.push(device);
+            }
+        }
+        Ok(here)
+    }
+    /// A device that was here and is not in the snapshot was deleted meanwhile, perhaps by a node that never heard what was set for it here.
+    fn take_back_gone(&self, had: Vec<String>, revision: Revision) -> Result<(), StoreError> {
+        let Some(info) = self.change_info(revision)? else { return Ok(()) };
+        let mut settings = self.head()?.settings;
+        for device in had {
+            if !self.exists(Table::Device, &device)? {
+                self.take_back_user(&device, &info, &mut settings)?;
+            }
+        }
+        Ok(())
     }
     fn set_unsent_aside(&self, target: &Target) -> Result<u64, Refused> {
         let mut unsent = 0;

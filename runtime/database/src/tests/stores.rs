@@ -32,7 +32,7 @@ fn read(from: &Store, to: &Store, bytes: usize) -> Option<Vec<Change>> {
         }
     }
 }
-fn copy(from: &Store, to: &mut Store) -> Result<u64, Refused> {
+pub(super) fn copy(from: &Store, to: &mut Store) -> Result<u64, Refused> {
     let mut snapshot = from.snapshot().unwrap();
     let head = snapshot.head().clone();
     for index in 0.. {

@@ -114,3 +114,24 @@ fn a_deleted_device_takes_its_settings_along_at_every_copy_but_not_what_was_set_
     assert_eq!(a.head().unwrap().settings, b.head().unwrap().settings);
     assert_eq!((value(&b, "SEP1"), value(&a, "SEP2").as_deref()), (None, Some("201")));
 }
+
+/// The publisher deletes a device before it hears what was set for it elsewhere, and its log does not reach back to that node.
+#[test]
+fn a_device_that_is_gone_from_a_snapshot_takes_its_settings_along() {
+    let folder = Folder::new("users");
+    let (mut a, mut b) = (founded(&folder, "a"), founded(&folder, "b"));
+    let put = draft(["SEP1", "SEP2", "SEP3"].map(|d| DraftOp::put(Table::Device, d, device("DP1"))).to_vec());
+    let made = a.commit(&epoch(1, "CCM1"), &put).unwrap();
+    b.apply(made).unwrap();
+    let later = setting("SEP3", "300", 5_000, "B");
+    b.set_user(vec![setting("SEP1", "100", 500, "B"), setting("SEP2", "200", 500, "B"), later]).unwrap();
+    let gone = draft(vec![DraftOp::delete(Table::Device, "SEP1"), DraftOp::delete(Table::Device, "SEP3")]);
+    a.commit(&epoch(1, "CCM1"), &gone).unwrap();
+    super::stores::copy(&a, &mut b).unwrap();
+    let left = ["SEP1", "SEP2", "SEP3"].map(|d| value(&b, d));
+    assert_eq!(left.each_ref().map(Option::as_deref), [None, Some("200"), Some("300")], "what was set later stays");
+    let mut all = vec![];
+    b.each_user_setting(|s| all.push(s)).unwrap();
+    a.merge_user(all).unwrap();
+    assert_eq!((value(&a, "SEP1"), a.head().unwrap().settings), (None, b.head().unwrap().settings));
+}
