@@ -181,9 +181,12 @@ pub(crate) fn failure(error: &NodeError) -> Failure {
         NodeError::Host(_) => {
             failure.remedy("is another Tandem running? `tandem status` tells; or use other ports and another --state")
         }
-        NodeError::OtherCluster { .. } => failure
-            .remedy("name another folder for this cluster with --state DIR")
-            .remedy("to rename that cluster, run it and use `tandem config set cluster`"),
+        NodeError::OtherCluster { .. } => {
+            failure.remedy("name another folder for this cluster with --state DIR").remedy(
+                "a cluster is renamed in its database first (`tandem config set cluster cluster name=NAME`), then in \
+                 the file, before the next start",
+            )
+        }
         NodeError::PortNotGiven(_) => {
             failure.remedy("give every [[node]] a sip_udp and sip_tcp, or run all nodes in one process (`tandem run`)")
         }
