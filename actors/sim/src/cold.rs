@@ -5,7 +5,7 @@
 
 use crate::copies::Moment;
 use crate::station::Station;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tandem::locator::DeviceIndex;
 use tandem_base::{NodeLife, Stamp, Time};
@@ -38,13 +38,15 @@ pub struct Cold {
     newest: Vec<Stamp>,
     /// By node: what its first life since then has found.
     found: BTreeMap<usize, Vec<Promise>>,
+    /// Nodes that have served since then: what stood in their files has been taken up, and from then on peers know it.
+    entered: BTreeSet<usize>,
     kept: u64,
 }
 
 impl Cold {
     /// No node lives any more.
     pub fn begins(now: Time, newest: Vec<Stamp>) -> Self {
-        Self { since: now, newest, found: BTreeMap::new(), kept: 0 }
+        Self { since: now, newest, found: BTreeMap::new(), entered: BTreeSet::new(), kept: 0 }
     }
     /// How many promises were kept.
     pub fn kept(&self) -> u64 {
@@ -71,7 +73,7 @@ impl Cold {
         self.found.insert(node, Vec::new());
     }
 
-    /// A node begins to serve.
+    /// A node begins to serve, for the first time since then.
     ///
     /// # Errors
     /// A promise that it does not keep.
@@ -80,6 +82,9 @@ impl Cold {
         let Some(began) = stations.get(node).and_then(Station::began).filter(|began| *began >= self.since) else {
             return Ok(());
         };
+        if !self.entered.insert(node) {
+            return Ok(());
+        }
         let quiet = moment.calm_since.is_some_and(|calm| calm <= began);
         let local = stations.get(node).and_then(Station::clock).map(|c| c.now()).unwrap_or_default();
         let devices = (0..u32::try_from(moment.directory.len()).unwrap_or(u32::MAX)).map(DeviceIndex).collect();
@@ -96,7 +101,11 @@ impl Cold {
             });
             for promise in promises.iter().filter(|promise| (moment.is_settled)(promise.device)) {
                 let own = promise.owner.node == mine.me.node;
-                let concerns = if *from == node { own || is_away(&promise.owner, mine, moment) } else { own && asked };
+                // A node that has served since has its rows in its newer life: what a file tells of the one before is past.
+                let owner = moment.directory.node_index(&promise.owner.node).map(usize::from);
+                let past = owner.is_some_and(|owner| self.entered.contains(&owner));
+                let away = || !past && is_away(&promise.owner, mine, moment);
+                let concerns = if *from == node { own || away() } else { own && asked };
                 if !concerns || promise.until <= moment.now + NEARLY_OVER {
                     continue;
                 }

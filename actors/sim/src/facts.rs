@@ -5,6 +5,8 @@ use tandem::call_manager::queries::Overview;
 use tandem::device_host::queries::Stock;
 use tandem::directory::Directory;
 use tandem_base::{NodeLife, Rank, Stamp};
+use tandem_cluster::NodeState;
+use tandem_model::view::Service;
 
 /// One node at one moment.
 #[derive(Clone, Debug)]
@@ -44,4 +46,17 @@ impl Facts {
     pub fn holds(&self, device: usize) -> bool {
         self.here.get(device).is_some_and(Option::is_some)
     }
+}
+
+/// Whether every node serves, and every other sees that.
+pub fn all_serve(facts: &[Option<Facts>]) -> bool {
+    let sees = |by: &Facts, node: &Facts| {
+        let seen = by.overview.view.node(&node.me.node);
+        seen.is_some_and(|n| n.incarnation == node.me.incarnation && n.service == Service::InService)
+    };
+    let serves = |node: &Facts| {
+        let others = || facts.iter().flatten().filter(|by| by.me != node.me);
+        node.overview.state == NodeState::InService && others().all(|by| sees(by, node))
+    };
+    facts.iter().all(|node| node.as_ref().is_some_and(serves))
 }

@@ -179,7 +179,10 @@ impl Sim {
         self.world.let_people_rest();
         let until = self.now() + self.limits.home;
         while self.run_for(LOOK) {
-            if self.is_everybody_home() && self.world.copies_of_database_differ().is_none() {
+            if self.is_everybody_home()
+                && crate::facts::all_serve(&self.world.facts)
+                && self.world.copies_of_database_differ().is_none()
+            {
                 self.runtime.block_on(async { self.world.last_changes() });
                 return self.run_for(STAY.max(self.world.last_words())) && self.still_home();
             }

@@ -12,6 +12,7 @@ use crate::link::Lane;
 use crate::replica::Applied;
 use crate::row::{Op, Row};
 use crate::saved::Cold;
+use crate::table::{Copy, Origin};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tandem_base::{NodeLife, NodeName, Time};
@@ -149,14 +150,15 @@ impl<R: Row> Cluster<R> {
         self.adoptions.files = wait;
     }
 
-    /// An earlier life of this node; or a life that is down and of which nothing is kept here.
+    /// An earlier life of this node; or a life that is down and of which nothing is kept here, or only the beginning.
     pub(crate) fn is_wanted(&self, life: &NodeLife) -> bool {
         if life.node == self.me.node {
             return life.incarnation < self.me.incarnation;
         }
         let Some(peer) = self.members.peers.get(&life.node) else { return false };
-        let newest = peer.incarnation.is_none_or(|known| known < life.incarnation);
-        newest && !peer.hearing && peer.state == MemberState::Down && !self.tables.copies.contains_key(life)
+        let newest = peer.incarnation.is_none_or(|known| known <= life.incarnation);
+        let lacks = self.tables.copies.get(life).is_none_or(Copy::is_a_beginning);
+        newest && !peer.hearing && peer.state == MemberState::Down && lacks
     }
 
     /// Asks for chunks that are due.
@@ -192,7 +194,7 @@ impl<R: Row> Cluster<R> {
         let open = self.adoptions.open.get_mut(&chunk.owner).filter(|a| a.request == chunk.request);
         let next = match open {
             Some(adoption) => {
-                let filed = adoption.source != Source::Heard;
+                let origin = if adoption.source == Source::Heard { Origin::Handed } else { Origin::File };
                 if adoption.next == 0 && chunk.index == 0 {
                     adoption.transfer = chunk.transfer;
                 }
@@ -211,7 +213,7 @@ impl<R: Row> Cluster<R> {
                 let next = adoption.next;
                 if is_next {
                     adoption.asked = Some(now);
-                    self.adopt_rows(now, holder, chunk, filed);
+                    self.adopt_rows(now, holder, chunk, origin);
                 }
                 next
             }
@@ -230,7 +232,7 @@ impl<R: Row> Cluster<R> {
         self.send(&holder.node, Lane::Ordinary, &Frame::ChunkAck { transfer: chunk.transfer, next });
     }
 
-    fn adopt_rows(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>, filed: bool) {
+    fn adopt_rows(&mut self, now: Time, holder: &NodeLife, chunk: &Chunk<'_>, origin: Origin) {
         let mut reader = Reader::new(chunk.rows);
         let mut rows = Vec::new();
         for _ in 0..chunk.count {
@@ -253,19 +255,37 @@ impl<R: Row> Cluster<R> {
             return;
         }
         // Its owner may have been heard meanwhile.
-        if self.members.life_of(&chunk.owner.node).is_none_or(|known| known < chunk.owner) {
-            self.keep_orphans(now, &chunk.owner, ahead, rows, filed);
+        let peer = self.members.peers.get(&chunk.owner.node);
+        let newer = peer.and_then(|p| p.incarnation).is_some_and(|known| known > chunk.owner.incarnation);
+        if !newer && peer.is_some_and(|p| !p.hearing && !p.is_up()) {
+            self.keep_handed(now, chunk, ahead, rows, origin);
         }
     }
 
-    /// Orphans of a third node are kept here too; `filed`: they were read from a file.
-    pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>, filed: bool) {
+    /// A set that somebody had from its owner replaces the beginning that is here; one from a file is laid beside others.
+    fn keep_handed(&mut self, now: Time, chunk: &Chunk<'_>, ahead: i64, rows: Vec<R>, origin: Origin) {
+        let whole = origin == Origin::Handed;
+        if let Some(copy) = self.tables.get_mut(&chunk.owner).filter(|_| whole && chunk.index == 0) {
+            copy.rows.begin_generation();
+        }
+        self.keep_orphans(now, &chunk.owner, ahead, rows, origin);
+        if let Some(copy) = self.tables.get_mut(&chunk.owner).filter(|_| whole && chunk.last) {
+            let gone = copy.rows.sweep().into_iter();
+            let gone = gone.map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) }).collect();
+            self.changed(&chunk.owner, gone);
+        }
+    }
+
+    /// Orphans of a third node are kept here too.
+    pub(crate) fn keep_orphans(&mut self, now: Time, owner: &NodeLife, ahead: i64, rows: Vec<R>, origin: Origin) {
         self.tables.begin(owner).iter().for_each(|old| self.forget(old));
         self.orphan(now, owner);
         let Some(copy) = self.tables.get_mut(owner) else { return };
+        // Of two files the one with the longer time left: the wall clock of the other's node may have been set forward meanwhile.
+        let both = copy.clock_ahead().filter(|_| copy.origin == Origin::File && origin == Origin::File);
         copy.groundless = true;
-        copy.from_file = filed;
-        copy.set_clock(now, ahead);
+        copy.origin = origin;
+        copy.set_clock(now, both.map_or(ahead, |known| known.min(ahead)));
         let mut changes = Vec::with_capacity(rows.len());
         for row in rows {
             let op = Op::Put(row);

@@ -16,7 +16,7 @@ use crate::saved::{Cold, Saved};
 use crate::settings::Settings;
 use crate::signals::{Bounds, Effect, Signals};
 use crate::snapshot::Transfer;
-use crate::table::Tables;
+use crate::table::{Origin, Tables};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tandem_base::{Machine, NodeLife, NodeName, Time};
@@ -177,10 +177,12 @@ impl<R: Row> Cluster<R> {
                     let (node, incarnation) = (life.node.clone(), life.incarnation);
                     self.say(Output::Down { node, incarnation, why, last_heard });
                     self.orphan(now, &life);
+                    self.keep_what_it_needed(now, &life.node);
                 }
                 News::Lost(life) => {
                     self.drop_dealings(&life.node);
                     self.orphan(now, &life);
+                    self.keep_what_it_needed(now, &life.node);
                 }
                 News::State(life, state) => {
                     let (node, incarnation) = (life.node.clone(), life.incarnation);
@@ -280,7 +282,7 @@ impl<R: Row> Cluster<R> {
             let kept = self.tables.copies.iter().filter(|(_, c)| c.orphaned.is_some() && c.rows.len() > 0);
             kept.take(ORPHAN_SETS_MAX)
         };
-        let filed = orphaned().filter(|(_, copy)| copy.from_file).map(|(life, _)| life.clone()).collect();
+        let filed = orphaned().filter(|(_, copy)| copy.origin == Origin::File).map(|(life, _)| life.clone()).collect();
         let sets = orphaned().map(|(life, copy)| OrphanSet { life: life.clone(), rows: copy.rows.len() });
         let beat = Heartbeat {
             state: self.state,

@@ -185,7 +185,10 @@ impl Fetch {
     /// The owner is gone: what was under way ends, and when it returns that is a new story.
     pub(crate) fn cancel(&mut self) {
         self.log = None;
-        self.whole = Whole::No;
+        if std::mem::replace(&mut self.whole, Whole::No) != Whole::No {
+            // It did not end, so it is no reason to wait with the next.
+            self.not_before = Time::ZERO;
+        }
         self.backoff = self.backoff_min;
         self.forget_all();
     }

@@ -11,8 +11,9 @@ use crate::codec::{Reader, put_bytes, put_count, put_framed, put_varint};
 use crate::error::ClusterError;
 use crate::frame::{Heartbeat, ORPHAN_SETS_MAX, OrphanSet};
 use crate::row::Row;
+use crate::table::Origin;
 use std::time::Duration;
-use tandem_base::{Incarnation, NodeLife, Time};
+use tandem_base::{Incarnation, NodeLife, NodeName, Time};
 
 /// The first bytes of a file.
 const MAGIC: &[u8] = b"tandem tables 1\n";
@@ -162,27 +163,42 @@ impl<R: Row> Cluster<R> {
                 if owner.incarnation < self.me.incarnation && (cold || !self.adoptions.has_taken(&owner)) {
                     self.say(Output::Adoptable { earlier: owner, clock_ahead_micros, rows });
                 }
-            } else if self.is_wanted(&owner) || self.is_silent(&owner) {
-                self.keep_orphans(now, &owner, clock_ahead_micros, rows, true);
+            } else if self.is_wanted(&owner) || self.is_unserved(&owner) {
+                self.keep_orphans(now, &owner, clock_ahead_micros, rows, Origin::File);
             } else if cold && self.has_from_a_file(&owner) {
                 let unknown = rows.into_iter().filter(|row| !self.tables.knows(row.key())).collect();
-                self.keep_orphans(now, &owner, clock_ahead_micros, unknown, true);
+                self.keep_orphans(now, &owner, clock_ahead_micros, unknown, Origin::File);
             } else if cold && self.may_need(&owner) {
                 self.saved.push(Saved { owner, clock_ahead_micros, rows });
             }
         }
     }
 
-    /// A node that is connected in a new life and was never heard in it, as one that stands still: of what it has nothing is known.
-    fn is_silent(&self, owner: &NodeLife) -> bool {
-        let known = self.tables.copies.contains_key(owner);
-        let peer = self.members.peers.get(&owner.node).filter(|peer| !peer.hearing && peer.last_heard.is_none());
-        !known && peer.is_some_and(|peer| peer.incarnation.is_some_and(|life| life > owner.incarnation))
+    /// A node whose newer life has not served, and is not up: it is connected and stands still, or was gone again before it served. What a file
+    /// tells of its earlier life is the best there is.
+    fn is_unserved(&self, owner: &NodeLife) -> bool {
+        !self.tables.copies.contains_key(owner)
+            && self.may_need(owner)
+            && self.members.up_life_of(&owner.node).is_none()
+    }
+
+    /// A node is gone: what is kept for it in case it asks (it had not served in this life) becomes orphans.
+    pub(crate) fn keep_what_it_needed(&mut self, now: Time, node: &NodeName) {
+        if !self.in_sync {
+            return;
+        }
+        let (of_it, others) = std::mem::take(&mut self.saved).into_iter().partition(|set| set.owner.node == *node);
+        self.saved = others;
+        for Saved { owner, clock_ahead_micros, rows } in of_it {
+            if self.is_unserved(&owner) {
+                self.keep_orphans(now, &owner, clock_ahead_micros, rows, Origin::File);
+            }
+        }
     }
 
     /// What is here of a life that is away came from another node's file.
     fn has_from_a_file(&self, owner: &NodeLife) -> bool {
-        self.tables.copies.get(owner).is_some_and(|copy| copy.orphaned.is_some() && copy.from_file)
+        self.tables.copies.get(owner).is_some_and(|copy| copy.orphaned.is_some() && copy.origin == Origin::File)
     }
 
     /// A node that has a new life and has not served in it may still ask for rows of an earlier one.

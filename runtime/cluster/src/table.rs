@@ -50,10 +50,20 @@ pub(crate) struct Copy<R> {
     /// Its rows are no ground for changes: they came from a third node, or from a snapshot that is not at its end. Nothing is proven
     /// before the whole set has been fetched.
     pub(crate) groundless: bool,
-    /// As orphans they came from a file, here or at the node that handed them on: later changes are not among them.
-    pub(crate) from_file: bool,
+    pub(crate) origin: Origin,
     pub(crate) fetch: Fetch,
     clock: Option<Clock>,
+}
+
+/// Where the rows of a copy come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From their owner.
+    Owner,
+    /// From another node that had them from their owner.
+    Handed,
+    /// From a file, here or at the node that handed them on: later changes are not among them.
+    File,
 }
 
 /// The owner's clock minus ours in microseconds, and when that was measured.
@@ -100,7 +110,7 @@ impl<R: Row> Copy<R> {
             was_complete: false,
             orphaned: None,
             groundless: false,
-            from_file: false,
+            origin: Origin::Owner,
             fetch: Fetch::new(retry, refetch_min),
             clock: None,
         }
@@ -190,7 +200,7 @@ impl<R: Row> Copy<R> {
     pub(crate) fn settle(&mut self, at: u64) -> Vec<Change<R>> {
         self.settled_at = at;
         self.groundless = false;
-        self.from_file = false;
+        self.origin = Origin::Owner;
         let gone = self.rows.sweep();
         gone.into_iter().map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) }).collect()
     }
@@ -252,6 +262,11 @@ impl<R: Row> Copy<R> {
     /// Why a fetch would be needed that is not because of a digest.
     pub(crate) fn gap_reason(&self) -> Resync {
         if self.was_complete { Resync::Gap } else { Resync::Join }
+    }
+
+    /// The owner was gone before this copy was complete, and nobody has handed the rest on.
+    pub(crate) fn is_a_beginning(&self) -> bool {
+        self.orphaned.is_some() && self.origin == Origin::Owner && !self.was_complete
     }
 
     /// The owner's life is up again: what it says from now on is compared anew.

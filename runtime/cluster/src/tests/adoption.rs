@@ -106,3 +106,24 @@ fn a_holder_that_dies_in_the_middle_is_replaced_by_another() {
     net.run_until(8 * SEC, |net| net.see("A").cluster.is_in_sync());
     assert_eq!(offered(&net, "A").len(), 3_000);
 }
+
+/// B heard A for a moment before A died, and had none of its rows yet (simulator seed 8116).
+#[test]
+fn a_joiner_that_has_only_the_beginning_of_a_dead_owners_rows_takes_them_from_another() {
+    let mut net = Net::three(6);
+    net.put("A", 0..1_000, 1);
+    net.run(SEC);
+    net.kill("B");
+    net.run(2 * SEC);
+    let a = name("A");
+    net.tamper = Some(Box::new(move |from, _, lane, frame| {
+        (*from != a || lane == crate::link::Lane::Heartbeat).then_some(frame)
+    }));
+    net.start("B", 2);
+    net.run(SEC / 5);
+    assert_eq!(net.see("B").cluster.page(&life("A", 1), 0, usize::MAX).rows.len(), 0);
+    net.kill("A");
+    net.run_until(8 * SEC, |net| net.see("B").cluster.is_in_sync());
+    assert_eq!(net.see("B").cluster.page(&life("A", 1), 0, usize::MAX).rows.len(), 1_000);
+    net.assert_told();
+}

@@ -228,3 +228,57 @@ fn rows_of_a_node_that_stands_still_in_a_new_life_are_orphans() {
     assert_eq!(net.see("B").cluster.get(5).count(), 0);
     net.assert_told();
 }
+
+/// A comes in a new life, and is gone before it served: what B's file has of the life before is the best there is (simulator seeds 7799 and 9648).
+#[test]
+fn rows_of_a_node_whose_new_life_never_served_are_orphans() {
+    for dies_first in [true, false] {
+        let mut net = Net::three(38);
+        net.put("A", 0..20, 1);
+        net.run(SEC);
+        let file = written(&net, "B");
+        ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+        net.run(10 * SEC);
+        net.start("C", 2);
+        net.run(4 * SEC);
+        // A waits for C, which it does not reach.
+        net.cut("A", "C");
+        ["A", "B"].iter().for_each(|n| net.start(n, 2));
+        give(&mut net, "B", &file, 14);
+        net.run(SEC / 5);
+        if dies_first {
+            net.kill("A");
+        }
+        net.run_until(8 * SEC, |net| net.see("B").cluster.is_in_sync());
+        if !dies_first {
+            assert_eq!(net.see("B").cluster.get(5).count(), 0, "A may still ask for them");
+            net.kill("A");
+        }
+        net.run(2 * SEC);
+        let found: Vec<_> = net.see("B").cluster.get(5).map(|f| (f.owner.clone(), f.orphaned)).collect();
+        assert_eq!(found, [(life("A", 1), true)], "{dies_first}");
+        net.assert_told();
+    }
+}
+
+/// The wall clock of B's host was set ten minutes forward while B was off: by its file A's registrations ended long ago, by C's they did not
+/// (simulator seed 6762).
+#[test]
+fn of_two_files_the_one_with_more_time_left_says_when_rows_end() {
+    let mut net = Net::three(39);
+    net.put("A", 0..20, 1);
+    net.run(SEC);
+    let files = ["B", "C"].map(|n| written(&net, n));
+    ["A", "B", "C"].iter().for_each(|n| drop(net.kill(n)));
+    net.run(10 * SEC);
+    net.start("C", 2);
+    give(&mut net, "C", &files[1], 10);
+    net.run_until(8 * SEC, |net| net.see("C").cluster.is_in_sync());
+    net.start("B", 2);
+    give(&mut net, "B", &files[0], 612);
+    net.run_until(8 * SEC, |net| net.see("B").cluster.is_in_sync());
+    let ends = |node| net.see(node).cluster.owner_time_to_local(&life("A", 1), 70_000).unwrap().as_micros();
+    let apart = ends("B").abs_diff(ends("C"));
+    let clocks = net.local("B").as_micros().abs_diff(net.local("C").as_micros());
+    assert!(apart.abs_diff(clocks) < 3_000_000, "{apart} {clocks}");
+}
