@@ -113,15 +113,11 @@ impl Process {
             lag: status.lag,
         });
         copies.sort_by(|a, b| a.node.cmp(&b.node));
-        let away = status.publisher_away_since.map(|since| {
-            let ago = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
-            tandem_base::UnixMillis(self.unix_millis().0.saturating_sub(ago))
-        });
         Ok(ConfigOverview {
             node: node.me.node.clone(),
             publisher: status.epoch.as_ref().map(|e| e.publisher.clone()),
             epoch: status.epoch.as_ref().map_or(0, |e| e.number),
-            away_since: away,
+            away_since: self.away_since(&status, now),
             copies,
             oldest: status.head.oldest,
             failing: status.failing.as_ref().map(ToString::to_string),
@@ -261,9 +257,27 @@ impl Process {
             Ok(Ok(Err(Refused::NotPublisher { publisher, reachable: true }))) => {
                 self.hand_on(node, &publisher, draft).await
             }
+            Ok(Ok(Err(why @ Refused::NotPublisher { .. }))) => {
+                let mut refused = words::refused(&why);
+                let asked = handle.ask(Overview, ASK_REMOTE).await.ok().flatten();
+                if let Some(since) = asked.and_then(|(status, now)| self.away_since(&status, now)) {
+                    refused.message += &format!(" since {}", since.civil());
+                }
+                Err(refused)
+            }
             Ok(Ok(Err(why))) => Err(words::refused(&why)),
             _ => Err(silent()),
         }
+    }
+
+    /// Since when this node does not reach the publisher.
+    fn away_since(
+        &self,
+        status: &tandem_database::replication::Status,
+        now: tandem_base::Time,
+    ) -> Option<tandem_base::UnixMillis> {
+        let ago = u64::try_from(now.since(status.publisher_away_since?).as_millis()).unwrap_or(u64::MAX);
+        Some(tandem_base::UnixMillis(self.unix_millis().0.saturating_sub(ago)))
     }
 
     /// Asks the publisher to make it: directly when it is a node of this process.

@@ -154,6 +154,7 @@ fn while_the_publisher_is_away_users_set_things_and_nobody_changes_the_configura
     let refused = write(&cluster, device("NEW1")).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Unavailable, "{refused}");
     assert!(refused.message.contains(cluster.name(0).as_str()), "{refused}");
+    assert!(refused.message.contains(" since 20"), "{refused}");
     let forward = ConfigRequest::SetUser {
         device: "A001".to_owned(),
         field: "call_forward_all".to_owned(),
