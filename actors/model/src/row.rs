@@ -163,6 +163,25 @@ impl RegistrationRow {
         self.encode(scratch);
         xxh3_64_with_seed(scratch, HASH_SEED)
     }
+    /// This row replaces `previous`: texts that are the same in both are held once.
+    pub fn share(&mut self, previous: &Self) {
+        if self.contact == previous.contact {
+            self.contact = Arc::clone(&previous.contact);
+        }
+        if self.path == previous.path {
+            self.path.clone_from(&previous.path);
+        }
+    }
+    /// Reads a field from each part of its memory; the value says nothing. See `tandem_cluster::Row::glance`.
+    pub fn glance(&self) -> u64 {
+        self.device.0 as u64
+            ^ self.stamp.0
+            ^ self.contact.len() as u64
+            ^ self.extensions.len() as u64
+            ^ u64::from(self.source.port())
+            ^ u64::from(self.nonce.nc)
+            ^ u64::from(self.reason)
+    }
     /// Appends the row's bytes. A contact, path or tail beyond its bound is cut there: the edge has refused it before.
     pub fn encode(&self, out: &mut Vec<u8>) {
         wire::encode(self, out);

@@ -16,8 +16,8 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(2);
 pub const TABLES_EVERY: Duration = Duration::from_secs(30);
 /// Changed rows wait at most this long for company.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(5);
-/// So many changed rows wait for nobody.
-pub const FLUSH_ROWS: usize = 64;
+/// So many changed rows wait for nobody. Decision 15 says why so many.
+pub const FLUSH_ROWS: usize = 256;
 
 /// Patience for an answer of another actor of the same node.
 pub const ASK_LOCAL: Duration = Duration::from_millis(50);

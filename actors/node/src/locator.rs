@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "this is the wrapper that the ban on DashMap points to")]
 
 use crate::directory::DEVICES_TOLD_APART;
-use dashmap::{DashMap, ReadOnlyView};
+use dashmap::{DashMap, Entry, ReadOnlyView};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -177,6 +177,27 @@ impl Locator {
     pub fn elsewhere(&self, device: DeviceIndex) -> Option<Elsewhere> {
         self.elsewhere.get(&device.0).map(|v| *v)
     }
+    /// Notes a registration at another node unless `stays` says that what is known there of the device is to stay. Returns what was known.
+    pub fn replace_elsewhere(
+        &self,
+        device: DeviceIndex,
+        place: Elsewhere,
+        stays: impl FnOnce(&Elsewhere) -> bool,
+    ) -> Option<Elsewhere> {
+        match self.elsewhere.entry(device.0) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(place);
+                None
+            }
+            Entry::Occupied(mut held) => {
+                let known = *held.get();
+                if !stays(&known) {
+                    held.insert(place);
+                }
+                Some(known)
+            }
+        }
+    }
     /// Notes or forgets a registration at another node. Only the CallManager calls it.
     pub fn set_elsewhere(&self, device: DeviceIndex, place: Option<Elsewhere>) {
         match place {
@@ -215,6 +236,20 @@ mod tests {
         assert_eq!(locator.slot(DeviceIndex(9)), None, "nobody has registered with this number");
         assert_eq!(locator.slot(DeviceIndex(u32::MAX)), None, "nor can anybody");
         locator.set_slot(DeviceIndex(u32::MAX), Some(1));
+    }
+
+    #[test]
+    fn a_registration_elsewhere_replaces_what_is_known_unless_that_stays() {
+        let locator = Locator::new(1);
+        let at = |owner, stamp| {
+            Elsewhere::of(owner, Incarnation(1), &RegistrationRow { stamp: Stamp(stamp), ..RegistrationRow::default() })
+        };
+        let newer = |than: u64| move |known: &Elsewhere| known.stamp.0 > than;
+        assert_eq!(locator.replace_elsewhere(DeviceIndex(0), at(1, 5), newer(5)), None);
+        assert_eq!(locator.replace_elsewhere(DeviceIndex(0), at(2, 4), newer(4)), Some(at(1, 5)));
+        assert_eq!(locator.elsewhere(DeviceIndex(0)), Some(at(1, 5)));
+        assert_eq!(locator.replace_elsewhere(DeviceIndex(0), at(2, 6), newer(6)), Some(at(1, 5)));
+        assert_eq!(locator.elsewhere(DeviceIndex(0)), Some(at(2, 6)));
     }
 
     #[test]

@@ -41,6 +41,17 @@ impl Row for Entry {
     fn expires(&self) -> Option<u64> {
         self.0.expires()
     }
+    fn share(&mut self, previous: &Self) {
+        if let (TableRow::Registration(row), Some(previous)) = (&mut self.0, previous.registration()) {
+            row.share(previous);
+        }
+    }
+    fn glance(&self) -> u64 {
+        self.registration().map_or(0, RegistrationRow::glance)
+    }
+    fn glance_behind(&self) -> u64 {
+        self.registration().and_then(|row| row.contact.as_bytes().first()).map_or(0, |first| u64::from(*first))
+    }
 }
 
 /// A registration costs no more memory for being one of several kinds.

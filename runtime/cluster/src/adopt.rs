@@ -288,9 +288,9 @@ impl<R: Row> Cluster<R> {
         copy.set_clock(now, both.map_or(ahead, |known| known.min(ahead)));
         let mut changes = Vec::with_capacity(rows.len());
         for row in rows {
-            let op = Op::Put(row);
-            match copy.rows.apply(op.clone()) {
-                Applied::Done(previous) => changes.push(Change { op, previous }),
+            match copy.rows.apply(Op::Put(row)) {
+                Applied::Done(change) => changes.push(change),
+                Applied::Nothing => {}
                 Applied::Full => self.counters.bound_hits += 1,
             }
         }

@@ -100,7 +100,7 @@ impl fmt::Display for Resync {
     }
 }
 
-/// A batch of own changes, already gathered by the driver (64 rows or 5 ms).
+/// A batch of own changes, already gathered by the driver (some hundred rows or a few milliseconds).
 #[derive(Clone, Debug)]
 pub struct OwnRows<R> {
     /// The changes, oldest first.

@@ -1,6 +1,7 @@
 //! The rows of one life of one owner: a slab in blocks, a hash index of slot numbers, the digest. It holds what it was given and
 //! knows nothing of frames, time or peers.
 
+use crate::api::Change;
 use crate::digest::Digest;
 use crate::index::Index;
 use crate::row::{Op, Row};
@@ -9,11 +10,13 @@ use std::collections::BTreeSet;
 
 /// Rows per block: the slab grows by blocks, so it never copies itself and wastes at most one block.
 const BLOCK: usize = 512;
+/// Rows that [`Replica::read_ahead`] looks at: enough for memory to be waited for once, few enough to stay in the nearest cache.
+pub(crate) const READ_AHEAD: usize = 32;
 
 /// A set of rows by key.
 #[derive(Clone, Debug)]
 pub(crate) struct Replica<R> {
-    blocks: Vec<Block<R>>,
+    blocks: Vec<Vec<Slot<R>>>,
     free: Vec<u32>,
     index: Index,
     digest: Digest,
@@ -22,20 +25,23 @@ pub(crate) struct Replica<R> {
     scratch: Vec<u8>,
 }
 
+/// A place for a row, with what a change of it needs beside it, so that all of it comes from one place in memory.
 #[derive(Clone, Debug)]
-struct Block<R> {
-    rows: Vec<Option<R>>,
-    /// Per row: its hash, kept so that a row that is replaced need not be read again.
-    hashes: Vec<u64>,
-    /// Per row: in which generation it was last confirmed. A snapshot begins a new one and sweeps the older ones at its end.
-    marks: Vec<u8>,
+struct Slot<R> {
+    row: Option<R>,
+    /// The row's hash, kept so that a row that is replaced need not be read again.
+    hash: u64,
+    /// In which generation the row was last confirmed. A snapshot begins a new one and sweeps the older ones at its end.
+    mark: u8,
 }
 
 /// What [`Replica::apply`] did.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Applied<R> {
-    /// Done; what was there before.
-    Done(Option<R>),
+    /// Done; there was nothing to take out.
+    Nothing,
+    /// Done.
+    Done(Change<R>),
     /// The bound on rows is reached: not taken.
     Full,
 }
@@ -45,9 +51,13 @@ fn split(slot: u32) -> (usize, usize) {
     (slot / BLOCK, slot % BLOCK)
 }
 
-fn row_in<R>(blocks: &[Block<R>], slot: u32) -> Option<&R> {
+fn slot_in<R>(blocks: &[Vec<Slot<R>>], slot: u32) -> Option<&Slot<R>> {
     let (block, at) = split(slot);
-    blocks.get(block)?.rows.get(at)?.as_ref()
+    blocks.get(block)?.get(at)
+}
+
+fn row_in<R>(blocks: &[Vec<Slot<R>>], slot: u32) -> Option<&R> {
+    slot_in(blocks, slot)?.row.as_ref()
 }
 
 impl<R: Row> Replica<R> {
@@ -78,42 +88,54 @@ impl<R: Row> Replica<R> {
         self.index.get(key, |slot| row_in(&self.blocks, slot).map(Row::key))
     }
 
-    /// Looks for rows that are about to change, all before the first of them does: memory is waited for once instead of once per row.
+    /// Looks at what is about to change, one kind of memory after the other, all before the first row does: memory is waited for once per
+    /// kind instead of once per row.
     pub(crate) fn read_ahead(&self, keys: impl Iterator<Item = u128>) {
-        std::hint::black_box(keys.filter_map(|key| self.find(key)).fold(0, |seen, slot| seen ^ slot));
+        let mut found = [None; READ_AHEAD];
+        for (found, key) in found.iter_mut().zip(keys) {
+            *found = self.index.guess(key);
+        }
+        let slots = || found.iter().flatten().filter_map(|slot| slot_in(&self.blocks, *slot));
+        let near = |slot: &Slot<R>| slot.hash ^ u64::from(slot.mark) ^ slot.row.as_ref().map_or(0, Row::glance);
+        std::hint::black_box(slots().fold(0, |seen, slot| seen ^ near(slot)));
+        let far = |slot: &Slot<R>| slot.row.as_ref().map_or(0, Row::glance_behind);
+        std::hint::black_box(slots().fold(0, |seen, slot| seen ^ far(slot)));
     }
 
     /// Carries out one change and marks the row as confirmed.
     pub(crate) fn apply(&mut self, op: Op<R>) -> Applied<R> {
         match op {
             Op::Put(row) => self.put(row),
-            Op::Remove { key } => Applied::Done(self.remove(key)),
+            Op::Remove { key } => match self.remove(key) {
+                Some(row) => Applied::Done(Change { op, previous: Some(row) }),
+                None => Applied::Nothing,
+            },
         }
     }
 
-    fn put(&mut self, row: R) -> Applied<R> {
+    fn put(&mut self, mut row: R) -> Applied<R> {
         let key = row.key();
         let known = self.find(key);
         let Some(slot) = known.or_else(|| self.vacant()) else {
             return Applied::Full;
         };
         let hash = row.hash_with(&mut self.scratch);
-        self.digest.add(hash);
         let (block, at) = split(slot);
-        let generation = self.generation;
-        let (mut previous, mut previous_hash) = (None, 0);
-        if let Some(block) = self.blocks.get_mut(block) {
-            if let Some(mark) = block.marks.get_mut(at) {
-                *mark = generation;
-            }
-            previous_hash = block.hashes.get_mut(at).map_or(0, |place| std::mem::replace(place, hash));
-            previous = block.rows.get_mut(at).and_then(|place| place.replace(row));
+        let Some(place) = self.blocks.get_mut(block).and_then(|block| block.get_mut(at)) else {
+            return Applied::Full;
+        };
+        place.mark = self.generation;
+        let previous_hash = std::mem::replace(&mut place.hash, hash);
+        if let Some(known) = &place.row {
+            row.share(known);
         }
+        let previous = place.row.replace(row.clone());
         match &previous {
             Some(_) => self.digest.remove(previous_hash),
-            None => self.index.insert(key, slot, |s| row_in(&self.blocks, s).map(Row::key)),
+            None => self.index.insert(key, slot),
         }
-        Applied::Done(previous)
+        self.digest.add(hash);
+        Applied::Done(Change { op: Op::Put(row), previous })
     }
 
     /// A free slot, from the free list or a new block.
@@ -121,30 +143,24 @@ impl<R: Row> Replica<R> {
         if let Some(slot) = self.free.pop() {
             return Some(slot);
         }
-        if self.blocks.last().is_none_or(|block| block.rows.len() == BLOCK) {
+        if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
             if self.blocks.len() * BLOCK >= self.rows_max {
                 return None;
             }
-            self.blocks.push(Block {
-                rows: Vec::with_capacity(BLOCK),
-                hashes: Vec::with_capacity(BLOCK),
-                marks: Vec::with_capacity(BLOCK),
-            });
+            self.blocks.push(Vec::with_capacity(BLOCK));
         }
         let before = self.blocks.len().saturating_sub(1) * BLOCK;
         let block = self.blocks.last_mut()?;
-        block.rows.push(None);
-        block.hashes.push(0);
-        block.marks.push(0);
-        u32::try_from(before + block.rows.len() - 1).ok()
+        block.push(Slot { row: None, hash: 0, mark: 0 });
+        u32::try_from(before + block.len() - 1).ok()
     }
 
     pub(crate) fn remove(&mut self, key: u128) -> Option<R> {
         let slot = self.index.remove(key, |s| row_in(&self.blocks, s).map(Row::key))?;
         let (block, at) = split(slot);
-        let block = self.blocks.get_mut(block)?;
-        let row = block.rows.get_mut(at)?.take()?;
-        self.digest.remove(block.hashes.get(at).copied().unwrap_or_default());
+        let place = self.blocks.get_mut(block)?.get_mut(at)?;
+        let row = place.row.take()?;
+        self.digest.remove(place.hash);
         self.free.push(slot);
         Some(row)
     }
@@ -163,7 +179,7 @@ impl<R: Row> Replica<R> {
 
     /// Behind the last slot ever used.
     pub(crate) fn end(&self) -> u32 {
-        let last = self.blocks.last().map_or(0, |block| block.rows.len());
+        let last = self.blocks.last().map_or(0, Vec::len);
         u32::try_from(self.blocks.len().saturating_sub(1) * BLOCK + last).unwrap_or(u32::MAX)
     }
 
@@ -179,7 +195,7 @@ impl<R: Row> Replica<R> {
 
     /// Gives back the last blocks if nothing is in them. Only for a copy that is being emptied from its end.
     pub(crate) fn shorten(&mut self) {
-        while self.blocks.last().is_some_and(|block| block.rows.iter().all(Option::is_none)) {
+        while self.blocks.last().is_some_and(|block| block.iter().all(|slot| slot.row.is_none())) {
             self.blocks.pop();
         }
         let end = self.end();
@@ -189,7 +205,7 @@ impl<R: Row> Replica<R> {
     /// A snapshot begins: what is not confirmed from here on goes at its end.
     pub(crate) fn begin_generation(&mut self) {
         if self.generation == u8::MAX {
-            self.blocks.iter_mut().for_each(|block| block.marks.fill(0));
+            self.blocks.iter_mut().flatten().for_each(|slot| slot.mark = 0);
             self.generation = 0;
         }
         self.generation += 1;
@@ -198,17 +214,16 @@ impl<R: Row> Replica<R> {
     /// The row with this key, if it is there, is as new as the snapshot.
     pub(crate) fn confirm(&mut self, key: u128) {
         let Some((block, at)) = self.find(key).map(split) else { return };
-        if let Some(mark) = self.blocks.get_mut(block).and_then(|block| block.marks.get_mut(at)) {
-            *mark = self.generation;
+        if let Some(slot) = self.blocks.get_mut(block).and_then(|block| block.get_mut(at)) {
+            slot.mark = self.generation;
         }
     }
 
     /// The snapshot is complete: takes out every row that was not confirmed since it began.
     pub(crate) fn sweep(&mut self) -> Vec<R> {
         let generation = self.generation;
-        let old = |(row, mark): (&Option<R>, &u8)| row.as_ref().filter(|_| *mark != generation).map(Row::key);
-        let keys: Vec<u128> =
-            self.blocks.iter().flat_map(|block| block.rows.iter().zip(&block.marks)).filter_map(old).collect();
+        let old = |slot: &Slot<R>| slot.row.as_ref().filter(|_| slot.mark != generation).map(Row::key);
+        let keys: Vec<u128> = self.blocks.iter().flatten().filter_map(old).collect();
         keys.into_iter().filter_map(|key| self.remove(key)).collect()
     }
 

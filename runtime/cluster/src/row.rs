@@ -25,6 +25,19 @@ pub trait Row: Clone {
     fn decode(input: &mut &[u8]) -> Result<Self, ClusterError>;
     /// When the row expires, in whole seconds of its **owner's** clock ([`tandem_base::Time::as_secs`] there). `None`: never.
     fn expires(&self) -> Option<u64>;
+    /// This row replaces `previous`: what is the same in both it may hold together with it, so that a refresh costs no memory of its own.
+    fn share(&mut self, previous: &Self) {
+        let _ = previous;
+    }
+    /// Reads a little of each part of its own memory and returns anything: called for rows that are about to be replaced, all before the
+    /// first of them is, so that memory is waited for once.
+    fn glance(&self) -> u64 {
+        self.key() as u64
+    }
+    /// The same with what it points to that [`Row::share`] would read.
+    fn glance_behind(&self) -> u64 {
+        0
+    }
 }
 
 /// One change of an owner's set.

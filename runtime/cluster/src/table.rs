@@ -6,9 +6,10 @@
 use crate::api::{Change, Resync};
 use crate::codec::Reader;
 use crate::digest::Digest;
+use crate::error::ClusterError;
 use crate::fetch::Fetch;
 use crate::frame::{Rows, read_op};
-use crate::replica::{Applied, Replica};
+use crate::replica::{Applied, READ_AHEAD, Replica};
 use crate::row::{Op, Row};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,6 +25,12 @@ const LATE: Duration = Duration::from_secs(1);
 const LATE_AT_LAST: Duration = Duration::from_secs(10);
 /// Clocks of two hosts drift apart by less than this: the best offset heard is given up at this pace, in parts per 10,000.
 const DRIFT_PER_10_000: i64 = 1;
+
+/// About the shortest change on the wire: guesses how many a frame holds, never more than its bytes.
+const OP_BYTES: usize = 32;
+
+/// A change as read, with its sequence; none of a kind that is not known here.
+type ReadOp<R> = (u64, Result<Option<Op<R>>, ClusterError>);
 
 /// The copy of one life's rows.
 #[derive(Clone, Debug)]
@@ -128,27 +135,18 @@ impl<R: Row> Copy<R> {
         if rows.count == 0 || last <= self.applied {
             return batch;
         }
+        batch.changes.reserve((rows.ops.len() / OP_BYTES).min(usize::try_from(rows.count).unwrap_or(usize::MAX)));
         let mut reader = Reader::new(rows.ops);
-        let all: Vec<_> = (rows.first..=last).map_while(|seq| Some((seq, read_op::<R>(&mut reader).ok()?))).collect();
-        let cut = ((all.len() as u64) < rows.count).then(|| rows.first.saturating_add(all.len() as u64));
-        self.rows.read_ahead(all.iter().filter_map(|(_, op)| op.as_ref().ok()?.as_ref().map(Op::key)));
-        batch.changes.reserve(all.len());
-        for (seq, op) in all {
-            if seq <= self.applied {
-                continue;
+        let (mut next, mut cut) = (rows.first, None);
+        let mut group = Vec::with_capacity(READ_AHEAD);
+        while next <= last && cut.is_none() {
+            let wanted = last - next + 1;
+            group.extend((next..=last).take(READ_AHEAD).map_while(|seq| Some((seq, read_op::<R>(&mut reader).ok()?))));
+            next += group.len() as u64;
+            cut = (group.len() < READ_AHEAD && (group.len() as u64) < wanted).then_some(next);
+            if !self.apply_group(&mut group, &mut batch) {
+                return batch;
             }
-            match op {
-                // A fetch under way could not remember this change: it must be asked for again.
-                Ok(Some(op)) if !self.fetch.touch(op.key(), seq) => {
-                    batch.refused += 1;
-                    return batch;
-                }
-                Ok(Some(op)) => self.change(op, &mut batch),
-                Ok(None) => {}
-                Err(_) => batch.errors += 1,
-            }
-            self.applied = seq;
-            batch.ops += 1;
         }
         if let Some(seq) = cut {
             batch.errors += 1;
@@ -166,13 +164,33 @@ impl<R: Row> Copy<R> {
         batch
     }
 
-    fn change(&mut self, op: Op<R>, batch: &mut Batch<R>) {
-        match self.rows.apply(op.clone()) {
-            Applied::Done(previous) => {
-                if previous.is_some() || matches!(op, Op::Put(_)) {
-                    batch.changes.push(Change { op, previous });
-                }
+    /// Changes in order, all read before the first is made. Returns whether the next ones may follow.
+    fn apply_group(&mut self, group: &mut Vec<ReadOp<R>>, batch: &mut Batch<R>) -> bool {
+        self.rows.read_ahead(group.iter().filter_map(|(_, op)| op.as_ref().ok()?.as_ref().map(Op::key)));
+        for (seq, op) in group.drain(..) {
+            if seq <= self.applied {
+                continue;
             }
+            match op {
+                // A fetch under way could not remember this change: it must be asked for again.
+                Ok(Some(op)) if !self.fetch.touch(op.key(), seq) => {
+                    batch.refused += 1;
+                    return false;
+                }
+                Ok(Some(op)) => self.change(op, batch),
+                Ok(None) => {}
+                Err(_) => batch.errors += 1,
+            }
+            self.applied = seq;
+            batch.ops += 1;
+        }
+        true
+    }
+
+    fn change(&mut self, op: Op<R>, batch: &mut Batch<R>) {
+        match self.rows.apply(op) {
+            Applied::Done(change) => batch.changes.push(change),
+            Applied::Nothing => {}
             Applied::Full => batch.refused += 1,
         }
     }

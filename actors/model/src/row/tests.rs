@@ -171,3 +171,28 @@ fn whatever_bytes_come_they_are_a_row_that_encodes_to_itself_or_are_refused() {
     }
     assert!(read > 1_000 && refused > 1_000, "{read} read, {refused} refused");
 }
+
+#[test]
+fn a_refresh_holds_the_texts_of_the_row_it_replaces() {
+    let before = RegistrationRow {
+        contact: Arc::from("sip:a@192.0.2.1"),
+        path: Some(Arc::from("<sip:p>")),
+        ..RegistrationRow::default()
+    };
+    let mut refresh = RegistrationRow {
+        contact: Arc::from("sip:a@192.0.2.1"),
+        path: Some(Arc::from("<sip:p>")),
+        cseq: 2,
+        ..before.clone()
+    };
+    let as_it_came = refresh.clone();
+    refresh.share(&before);
+    assert!(
+        Arc::ptr_eq(&refresh.contact, &before.contact)
+            && refresh.path.as_ref().map(Arc::as_ptr) == before.path.as_ref().map(Arc::as_ptr)
+    );
+    assert_eq!(refresh, as_it_came, "it says what it said");
+    let mut moved = RegistrationRow { contact: Arc::from("sip:a@192.0.2.2"), path: None, ..before.clone() };
+    moved.share(&before);
+    assert_eq!((&*moved.contact, moved.path.as_deref()), ("sip:a@192.0.2.2", None));
+}

@@ -7,7 +7,7 @@ use crate::device_host::{Adopt, Claim, Claims, LaterClaims, Settle};
 use crate::locator::{DeviceIndex, Elsewhere};
 use crate::registration::Entry;
 use std::collections::BTreeMap;
-use tandem_base::{NodeLife, Time};
+use tandem_base::{DeviceKey, NodeLife, Time};
 use tandem_cluster::{Change, Input, Op};
 use tandem_model::row::{LaterRow, RegistrationRow, TableRow};
 
@@ -19,20 +19,18 @@ impl CallManager {
         // counts as down is counted when it is up again.
         let counted = self.view.is_life_alive(owner);
         let (mut claims, mut later) = (Vec::new(), Vec::new());
-        self.read_ahead(&changes);
-        for change in changes {
-            if let Some(previous) = change.previous.as_ref().and_then(Entry::registration).filter(|_| counted) {
-                self.uncount(node, previous);
+        let devices = self.read_ahead(&changes);
+        for (change, device) in changes.into_iter().zip(devices) {
+            if counted {
+                self.recount_row(node, &change);
             }
-            match change.op {
-                Op::Put(Entry(TableRow::Later(row))) => later.push(row),
-                Op::Put(Entry(TableRow::Registration(row))) => {
-                    if counted {
-                        self.count(node, &row);
-                    }
-                    self.row_put(owner, node, row, &mut claims);
+            match (change.op, device) {
+                (Op::Put(Entry(TableRow::Later(row))), _) => later.push(row),
+                (Op::Put(Entry(TableRow::Registration(row))), Some(device)) => {
+                    self.row_put(owner, node, (device, &row), &mut claims);
                 }
-                Op::Remove { key } => self.row_removed(node, key),
+                (Op::Remove { key }, Some(device)) => self.row_removed(node, key, device),
+                (_, None) => {}
             }
         }
         if !claims.is_empty() {
@@ -43,12 +41,27 @@ impl CallManager {
         }
     }
 
-    /// Looks up what each change will touch, one kind after the other, so that memory is waited for once. Changes nothing.
-    fn read_ahead(&self, changes: &[Change<Entry>]) {
-        let devices: Vec<_> =
-            changes.iter().map(|c| self.directory.find_key(tandem_base::DeviceKey(c.op.key()))).collect();
+    /// Which devices the changes are of. Looks up what each change will touch, one kind after the other, so that memory is waited for once.
+    fn read_ahead(&self, changes: &[Change<Entry>]) -> Vec<Option<DeviceIndex>> {
+        let devices: Vec<_> = changes.iter().map(|c| self.directory.find_key(DeviceKey(c.op.key()))).collect();
         let known = devices.iter().flatten().filter(|d| self.locator.elsewhere(**d).is_some());
         std::hint::black_box(known.count());
+        devices
+    }
+
+    /// A row of a living node changed: one that stays in its rank counts as before.
+    fn recount_row(&mut self, node: u16, change: &Change<Entry>) {
+        let previous = change.previous.as_ref().and_then(Entry::registration);
+        let row = if let Op::Put(row) = &change.op { row.registration() } else { None };
+        if previous.map(|p| p.rank) == row.map(|r| r.rank) {
+            return;
+        }
+        if let Some(previous) = previous {
+            self.uncount(node, previous);
+        }
+        if let Some(row) = row {
+            self.count(node, row);
+        }
     }
 
     /// Rows of tables that are not known here are only kept in order: the newest of a key wins, whoever has it.
@@ -64,15 +77,18 @@ impl CallManager {
         }
     }
 
-    fn row_put(&mut self, owner: &NodeLife, node: u16, row: RegistrationRow, claims: &mut Vec<Claim>) {
-        let Some(device) = self.directory.find_key(row.device) else { return };
-        let known = self.locator.elsewhere(device);
+    fn row_put(
+        &mut self,
+        owner: &NodeLife,
+        node: u16,
+        (device, row): (DeviceIndex, &RegistrationRow),
+        claims: &mut Vec<Claim>,
+    ) {
         if self.locator.slot(device).is_some() {
             claims.push(Claim { device, owner: owner.clone(), stamp: row.stamp, rank: row.rank });
         }
-        if known.is_none_or(|k| k.owner == node || k.stamp <= row.stamp) {
-            self.locator.set_elsewhere(device, Some(Elsewhere::of(node, owner.incarnation, &row)));
-        }
+        let place = Elsewhere::of(node, owner.incarnation, row);
+        let known = self.locator.replace_elsewhere(device, place, |k| k.owner != node && k.stamp > row.stamp);
         // The row of a dead owner is taken over by this newer one.
         if known.is_some_and(|k| k.owner != node && k.stamp <= row.stamp && !self.is_up(k.owner)) {
             self.take_over(row.device.0, owner);
@@ -84,8 +100,7 @@ impl CallManager {
         tandem_base::Machine::handle(&mut self.cluster, self.clock.now(), Input::Drop { key, but: Some(by.clone()) });
     }
 
-    fn row_removed(&mut self, node: u16, key: u128) {
-        let Some(device) = self.directory.find_key(tandem_base::DeviceKey(key)) else { return };
+    fn row_removed(&mut self, node: u16, key: u128, device: DeviceIndex) {
         if self.locator.elsewhere(device).is_some_and(|k| k.owner == node) {
             self.locator.set_elsewhere(device, self.newest_copy(key));
         }
@@ -100,8 +115,9 @@ impl CallManager {
 
     /// An orphaned row expired.
     pub(super) fn row_gone(&mut self, owner: &NodeLife, row: &Entry) {
-        if let (Some(node), Some(row)) = (self.directory.node_index(&owner.node), row.registration()) {
-            self.row_removed(node, row.device.0);
+        let Some(key) = row.registration().map(|row| row.device) else { return };
+        if let (Some(node), Some(device)) = (self.directory.node_index(&owner.node), self.directory.find_key(key)) {
+            self.row_removed(node, key.0, device);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Gathers the rows that this node owns and hands them to the CallManager: 64 at a time, or at the end of a turn after 5 ms.
+//! Gathers the rows that this node owns and hands them to the CallManager: 256 at a time, or at the end of a turn after 5 ms.
 //!
 //! Keeps the digest of the own set: the hash of the row last written stands in each slot. It must never walk the devices except for
 //! a snapshot, and then only a chunk at a time.

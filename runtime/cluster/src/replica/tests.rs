@@ -7,17 +7,26 @@ fn put(replica: &mut Replica<TestRow>, key: u128, value: u64) -> Applied<TestRow
     replica.apply(Op::Put(TestRow::new(key, value)))
 }
 
+fn replaced(key: u128, value: u64, previous: Option<u64>) -> Applied<TestRow> {
+    let previous = previous.map(|value| TestRow::new(key, value));
+    Applied::Done(Change { op: Op::Put(TestRow::new(key, value)), previous })
+}
+
+fn gone(key: u128, value: u64) -> Applied<TestRow> {
+    Applied::Done(Change { op: Op::Remove { key }, previous: Some(TestRow::new(key, value)) })
+}
+
 #[test]
 fn rows_come_go_and_reuse_their_slots_and_the_digest_follows() {
     let mut replica = Replica::new(usize::MAX);
     for key in 0..2_000_u128 {
-        assert_eq!(put(&mut replica, key, 1), Applied::Done(None));
+        assert_eq!(put(&mut replica, key, 1), replaced(key, 1, None));
     }
     let end = replica.end();
     for key in 500..1_500_u128 {
-        assert_eq!(replica.apply(Op::Remove { key }), Applied::Done(Some(TestRow::new(key, 1))));
+        assert_eq!(replica.apply(Op::Remove { key }), gone(key, 1));
     }
-    assert_eq!(replica.apply(Op::Remove { key: 700 }), Applied::Done(None));
+    assert_eq!(replica.apply(Op::Remove { key: 700 }), Applied::Nothing);
     for key in 3_000..4_000_u128 {
         put(&mut replica, key, 2);
     }
@@ -72,5 +81,5 @@ fn the_bound_on_rows_is_kept() {
     let mut replica = Replica::new(BLOCK);
     let refused = (0..600_u128).filter(|key| put(&mut replica, *key, 0) == Applied::Full).count();
     assert_eq!(refused, 600 - BLOCK);
-    assert_eq!(put(&mut replica, 3, 9), Applied::Done(Some(TestRow::new(3, 0))));
+    assert_eq!(put(&mut replica, 3, 9), replaced(3, 9, Some(0)));
 }
