@@ -120,7 +120,7 @@ impl Server {
         let mut server = Self::launch(kind, address, program, &log, setup.connections, place)?;
         server.wait()?;
         if kind == Kind::Tandem {
-            server.find_control(&state)?;
+            server.wait_for_control(&state)?;
         }
         Ok(server)
     }
@@ -151,6 +151,18 @@ impl Server {
     /// Reads where it is controlled, from its state folder.
     pub(crate) fn find_control(&mut self, state: &Path) -> Result<(), Error> {
         self.control = Some(control_address(state)?);
+        Ok(())
+    }
+    /// The same once it says so: phones are served a moment earlier.
+    fn wait_for_control(&mut self, state: &Path) -> Result<(), Error> {
+        let mut waited = Duration::ZERO;
+        while let Err(why) = self.find_control(state) {
+            if waited >= START_MAX || stopped() {
+                return Err(why);
+            }
+            pause(LOOK_EVERY);
+            waited += LOOK_EVERY;
+        }
         Ok(())
     }
     /// Ends it as `kill -9` does.
