@@ -258,13 +258,13 @@ fn announce(up: &Up, json: bool) {
     say(&format!("metrics  http://{}/metrics", up.control), json);
     say(&format!("ask it   tandem --state {} status", up.state.display()), json);
     if let Some(token) = up.process.first_token() {
-        say(
-            &format!(
-                "token    {token} (admin, good once within a day; the first thing to do with it: `tandem user add`)"
-            ),
-            json,
-        );
+        say(&first_token(token), json);
     }
+}
+
+/// What a first start says of the token that it made.
+pub(crate) fn first_token(token: &str) -> String {
+    format!("token    {token} (admin, good once within a day; the first thing to do with it: `tandem user add`)")
 }
 
 /// A line for people on the standard output; scripts read JSON only.

@@ -6,7 +6,7 @@
 use crate::cli::check;
 use crate::cli::{Exit, Failure, UpOptions};
 use crate::error::NodeError;
-use crate::run::{check_ports, failure, say};
+use crate::run::{check_ports, failure, first_token, say};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -195,11 +195,18 @@ impl Supervisor {
         let first = self.unheard == 0 && !std::mem::replace(&mut self.told_how, true);
         let (node, pid) = (&watched.node, watched.child.as_ref().map_or(0, ChildProcess::pid));
         let control = begun.get("control").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let token = begun.get("first_token").and_then(serde_json::Value::as_str);
         if self.json {
-            let line = serde_json::json!({ "event": "started", "node": node, "pid": pid, "control": control, "state": self.home });
+            let mut line = serde_json::json!({ "event": "started", "node": node, "pid": pid, "control": control, "state": self.home });
+            if let (Some(token), Some(line)) = (token, line.as_object_mut()) {
+                line.insert("first_token".to_owned(), token.into());
+            }
             return say(&line.to_string(), false);
         }
         say(&format!("{node}  process {pid}  console http://{control}/  metrics http://{control}/metrics"), false);
+        if let Some(token) = token {
+            say(&first_token(token), false);
+        }
         if first {
             say(&format!("ask it   tandem --state {} status", self.home.display()), false);
         }

@@ -26,18 +26,27 @@ struct Record {
     lines: u8,
     kind: DeviceKind,
     pool: u16,
+    /// The digest hash that nearly every phone uses, here and not in a list of its own: whoever checks it has read the record.
+    md5: [u8; 16],
 }
 impl Record {
-    const NONE: Self =
-        Self { name: Text::NONE, user: Text::NONE, lines_start: 0, lines: 0, kind: DeviceKind::Phone, pool: 0 };
+    const NONE: Self = Self {
+        name: Text::NONE,
+        user: Text::NONE,
+        lines_start: 0,
+        lines: 0,
+        kind: DeviceKind::Phone,
+        pool: 0,
+        md5: [0; 16],
+    };
 }
 
 /// See the module.
 pub(super) struct Base {
     aliases: Aliases,
     records: Vec<Record>,
-    /// Digest hashes by device, kept only for the algorithms that the cluster offers.
-    md5: Vec<[u8; 16]>,
+    /// Which digest hashes it has: those of the algorithms that the cluster offers.
+    kept: Kept,
     sha256: Vec<[u8; 32]>,
     texts: String,
     lines: Vec<Text>,
@@ -57,7 +66,6 @@ pub(super) struct BaseBuilder {
     base: Base,
     names: Names,
     any_shared: bool,
-    kept: Kept,
 }
 
 impl BaseBuilder {
@@ -66,13 +74,13 @@ impl BaseBuilder {
         let base = Base {
             aliases: Names::new(0).freeze(),
             records: Vec::with_capacity(devices),
-            md5: Vec::with_capacity(if kept.md5 { devices } else { 0 }),
+            kept,
             sha256: Vec::with_capacity(if kept.sha256 { devices } else { 0 }),
             texts: String::new(),
             lines: Vec::new(),
             shared: BTreeMap::new(),
         };
-        Self { base, names: Names::new(devices), any_shared: false, kept }
+        Self { base, names: Names::new(devices), any_shared: false }
     }
     fn keep(&mut self, text: &str) -> Text {
         let start = u32::try_from(self.base.texts.len()).unwrap_or(u32::MAX);
@@ -97,16 +105,12 @@ impl BaseBuilder {
         if self.base.records.len() <= place {
             self.base.records.resize(place + 1, Record::NONE);
         }
+        // Every device has the hashes that the cluster offers (the configuration is checked), so they need no word of whether they are there.
+        let md5 = if let Some(Ha1::Md5(hash)) = entry.stored.md5 { hash } else { [0; 16] };
         if let Some(record) = self.base.records.get_mut(place) {
-            *record = Record { name, user, lines_start, lines, kind: entry.kind, pool: entry.pool };
+            *record = Record { name, user, lines_start, lines, kind: entry.kind, pool: entry.pool, md5 };
         }
-        // Every device has the hashes that the cluster offers (the configuration is checked), so plain lists will do.
-        if self.kept.md5
-            && let Some(Ha1::Md5(hash)) = entry.stored.md5
-        {
-            put(&mut self.base.md5, place, hash);
-        }
-        if self.kept.sha256
+        if self.base.kept.sha256
             && let Some(Ha1::Sha256(hash)) = entry.stored.sha256
         {
             put(&mut self.base.sha256, place, hash);
@@ -187,20 +191,18 @@ impl Base {
         self.lines.iter().skip(start).take(count).map(|t| self.text(*t))
     }
     pub(super) fn stored(&self, device: DeviceIndex) -> Stored {
-        let index = device.0 as usize;
-        if self.record(device).is_none() {
-            return Stored::UNKNOWN;
-        }
+        let Some(record) = self.record(device) else { return Stored::UNKNOWN };
         Stored {
-            md5: self.md5.get(index).map(|h| Ha1::Md5(*h)),
-            sha256: self.sha256.get(index).map(|h| Ha1::Sha256(*h)),
+            md5: self.kept.md5.then_some(Ha1::Md5(record.md5)),
+            sha256: self.sha256.get(device.0 as usize).map(|h| Ha1::Sha256(*h)),
         }
     }
     pub(super) fn touch(&self, device: DeviceIndex) -> u64 {
         let index = device.0 as usize;
         let first = |hash: Option<u8>| u64::from(hash.unwrap_or(0));
-        let user = self.records.get(index).map_or(0, |r| r.user.start as usize);
-        first(self.md5.get(index).map(|h| h[0]))
+        let record = self.records.get(index);
+        let user = record.map_or(0, |r| r.user.start as usize);
+        first(record.map(|r| r.md5[0]))
             ^ first(self.sha256.get(index).map(|h| h[0]))
             ^ first(self.texts.as_bytes().get(user).copied())
     }

@@ -259,6 +259,8 @@ fn up_says_what_is_wrong_before_it_starts_anything() {
     write_configuration(&home, 8);
     let first =
         Running::start(home.command(&["up", "--config", "cluster.toml"]), &home.folder("first.log")).until("ask it");
+    let tokens = first.said().matches("token    tandem-").count();
+    assert_eq!(tokens, 1, "the first start prints its one-time token: {}", first.said());
     let said = home.tandem(&["up", "--config", "cluster.toml"]);
     assert!(said.code() == 1 && said.err().contains("a `tandem up` runs there"), "{}", said.err());
     // Its processes end with it, also when it has no time to say so.
