@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_base::NodeName;
+use tandem_cluster::AskError;
 use tandem_database::{AuditEntry as Entry, Draft, Op, Query, Reader, Refused, Row, Table, UserField};
 use tandem_host::random::Random;
 use tandem_model::admin::config::{
@@ -295,6 +296,7 @@ impl Process {
         let silent = || unheard(publisher);
         let answer = match heard.await {
             Ok(Ok(answer)) => answer,
+            Ok(Err(AskError::Died(_) | AskError::Deadline)) => return Err(silent()),
             Ok(Err(why)) => {
                 let text = format!("the change could not be handed on to the publisher {publisher}: {why}");
                 return Err(AdminError::new(ErrorKind::Unavailable, text).remedy(format!(

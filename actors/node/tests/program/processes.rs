@@ -2,7 +2,7 @@
 //!
 //! Ports are looked for below those that the system gives away. What is waited for is other processes, so time is real.
 
-use crate::home::{Home, Running, wait_until};
+use crate::home::{Home, Running, Said, wait_until};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -98,6 +98,18 @@ impl Up {
         assert!(done.is_ok_and(|s| s.success()));
         pid
     }
+    /// What the process of one node answers.
+    fn ask(&self, node: &str, arguments: &[&str]) -> Said {
+        let said = self.running.said();
+        let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let begun = lines
+            .filter(|l| l.get("event").is_some_and(|e| e == "started"))
+            .filter(|l| l.get("node").is_some_and(|n| n == node));
+        let begun = begun.last().expect("the process has begun");
+        let text = |key: &str| begun.get(key).and_then(Value::as_str).expect("a text").to_owned();
+        let (control, token) = (text("control"), format!("{}/process/{node}/control.token", text("state")));
+        self.home.tandem(&[&["--control", &control, "--token-file", &token], arguments].concat())
+    }
     fn nodes(&self) -> BTreeMap<String, Value> {
         status(&self.home)
     }
@@ -176,6 +188,10 @@ fn devices_move_when_a_process_is_killed_or_stopped_and_go_home_when_it_lives_ag
     // Stopped: it is silent, so it is suspect and then dead; nobody is at it any more. When it goes on, its life is over.
     let old_life = up.life("CCM1");
     let (stopped_at, stopped) = (now(), up.signal("CCM1", "STOP"));
+    // It publishes. Whoever hands a change on to it just now cannot know whether it was made, and says so; later it is known to be away.
+    let asked = up.ask("CCM2", &["config", "set", "device_pool", "DP1", "description=asked in vain"]);
+    let unknown = asked.err().contains("whether the change was made is not known");
+    assert!(asked.code() == 1 && (unknown || asked.err().contains("cannot be reached since")), "{}", asked.err());
     up.until_served("at the backups", [0, 50, 30]);
     let silent = up.told("node_down").into_iter().filter(|(at, text)| *at >= stopped_at && text.contains("CCM1"));
     let silent: Vec<_> = silent.collect();
