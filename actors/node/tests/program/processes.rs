@@ -102,10 +102,10 @@ impl Up {
     fn ask(&self, node: &str, arguments: &[&str]) -> Said {
         let said = self.running.said();
         let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let begun = lines
+        let mut begun = lines
             .filter(|l| l.get("event").is_some_and(|e| e == "started"))
             .filter(|l| l.get("node").is_some_and(|n| n == node));
-        let begun = begun.last().expect("the process has begun");
+        let begun = begun.next_back().expect("the process has begun");
         let text = |key: &str| begun.get(key).and_then(Value::as_str).expect("a text").to_owned();
         let (control, token) = (text("control"), format!("{}/process/{node}/control.token", text("state")));
         self.home.tandem(&[&["--control", &control, "--token-file", &token], arguments].concat())
