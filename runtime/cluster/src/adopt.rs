@@ -4,7 +4,7 @@
 //! Peers name the orphans they keep in their heartbeats. Each set is fetched from one holder, in chunks, while joining only. When the whole
 //! cluster was off they name what stands in their files instead, and each file is asked.
 
-use crate::api::{Change, MemberState, Output};
+use crate::api::{MemberState, Output};
 use crate::cluster::Cluster;
 use crate::codec::Reader;
 use crate::frame::{Chunk, Frame, Heartbeat, Need, OrphanSet, Want};
@@ -270,8 +270,7 @@ impl<R: Row> Cluster<R> {
         }
         self.keep_orphans(now, &chunk.owner, ahead, rows, origin);
         if let Some(copy) = self.tables.get_mut(&chunk.owner).filter(|_| whole && chunk.last) {
-            let gone = copy.rows.sweep().into_iter();
-            let gone = gone.map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) }).collect();
+            let gone = copy.rows.sweep();
             self.changed(&chunk.owner, gone);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::link::{Lane, LinkEvent};
-use crate::row::Op;
+use crate::row::{Op, Row};
 use crate::saved::Saved;
 use bytes::Bytes;
 use std::fmt;
@@ -221,6 +221,12 @@ pub struct Change<R> {
     pub op: Op<R>,
     /// What this node had under that key for that owner.
     pub previous: Option<R>,
+}
+impl<R: Row> Change<R> {
+    /// This row is gone.
+    pub(crate) fn removal(row: R) -> Self {
+        Self { op: Op::Remove { key: row.key() }, previous: Some(row) }
+    }
 }
 
 /// What the machine wants done, in order.

@@ -106,10 +106,7 @@ impl<R: Row> Replica<R> {
     pub(crate) fn apply(&mut self, op: Op<R>) -> Applied<R> {
         match op {
             Op::Put(row) => self.put(row),
-            Op::Remove { key } => match self.remove(key) {
-                Some(row) => Applied::Done(Change { op, previous: Some(row) }),
-                None => Applied::Nothing,
-            },
+            Op::Remove { key } => self.remove(key).map_or(Applied::Nothing, |row| Applied::Done(Change::removal(row))),
         }
     }
 
@@ -220,11 +217,11 @@ impl<R: Row> Replica<R> {
     }
 
     /// The snapshot is complete: takes out every row that was not confirmed since it began.
-    pub(crate) fn sweep(&mut self) -> Vec<R> {
+    pub(crate) fn sweep(&mut self) -> Vec<Change<R>> {
         let generation = self.generation;
         let old = |slot: &Slot<R>| slot.row.as_ref().filter(|_| slot.mark != generation).map(Row::key);
         let keys: Vec<u128> = self.blocks.iter().flatten().filter_map(old).collect();
-        keys.into_iter().filter_map(|key| self.remove(key)).collect()
+        keys.into_iter().filter_map(|key| self.remove(key)).map(Change::removal).collect()
     }
 
     /// The keys in it, for tests.

@@ -219,8 +219,7 @@ impl<R: Row> Copy<R> {
         self.settled_at = at;
         self.groundless = false;
         self.origin = Origin::Owner;
-        let gone = self.rows.sweep();
-        gone.into_iter().map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) }).collect()
+        self.rows.sweep()
     }
 
     /// The first chunk of a snapshot, read at the owner's sequence `start`: it covers every change up to there. What is not confirmed
@@ -402,8 +401,7 @@ impl<R: Row> Tables<R> {
         let (life, mut rows) = self.leaving.pop_front()?;
         let end = rows.end();
         let (gone, _) = rows.take_if(end.saturating_sub(FORGET_STEP as u32), FORGET_STEP, |_| true);
-        let removals = gone.into_iter().map(|row| Change { op: Op::Remove { key: row.key() }, previous: Some(row) });
-        let changes = removals.collect();
+        let changes = gone.into_iter().map(Change::removal).collect();
         rows.shorten();
         if rows.len() > 0 {
             self.leaving.push_front((life.clone(), rows));
@@ -415,7 +413,7 @@ impl<R: Row> Tables<R> {
     pub(crate) fn drop_orphans(&mut self, key: u128, but: Option<&NodeLife>) -> Vec<(NodeLife, Change<R>)> {
         let orphaned = self.copies.iter_mut().filter(|(life, copy)| copy.orphaned.is_some() && Some(*life) != but);
         let gone = orphaned.filter_map(|(life, copy)| Some((life.clone(), copy.rows.remove(key)?)));
-        gone.map(|(life, row)| (life, Change { op: Op::Remove { key }, previous: Some(row) })).collect()
+        gone.map(|(life, row)| (life, Change::removal(row))).collect()
     }
 
     /// Takes out expired orphans, looking at up to `limit` slots, round and round.

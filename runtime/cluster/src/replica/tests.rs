@@ -70,7 +70,7 @@ fn a_sweep_takes_what_was_not_confirmed_even_after_the_marks_wrap() {
         put(&mut replica, 1_000 + u128::from(round), round);
         replica.begin_generation();
         put(&mut replica, 1, round);
-        let gone: Vec<u128> = replica.sweep().iter().map(Row::key).collect();
+        let gone: Vec<u128> = replica.sweep().iter().map(|gone| gone.op.key()).collect();
         assert_eq!(gone, [1_000 + u128::from(round)]);
     }
     assert_eq!(replica.keys(), BTreeSet::from([1]));
