@@ -201,6 +201,32 @@ fn two_series_that_overlap_in_many_numbers_are_told_once() {
 }
 
 #[test]
+fn a_device_may_not_be_called_like_one_of_a_series_nor_like_its_number() {
+    let with = |device: &str| {
+        small(&format!(
+            "[[device_series]]\nprefix = \"10\"\ncount = 99\ndigits = 2\nfirst_line = \"1001\"\npool = \"DP1\"\npassword = \"x\"\n\
+             [[device_series]]\nprefix = \"P\"\ncount = 99\ndigits = 2\nfirst_line = \"2001\"\npool = \"DP1\"\npassword = \"x\"\n\
+             [[device]]\npool = \"DP1\"\npassword = \"x\"\n{device}"
+        ))
+    };
+    assert_eq!(
+        good(&with("name = \"A\"\nlines = [\"2001\"]")).device_count(),
+        199,
+        "a phone may be called by its own number"
+    );
+    let told_of = |device: &str, expected: &str| {
+        let told = told(&with(device));
+        assert!(told.contains(expected) && told.ends_with("1 problem"), "{told}");
+    };
+    told_of("name = \"P07\"", "the device \"P07\" stands twice");
+    told_of("name = \"1007\"", "the device \"1007\" stands twice");
+    told_of("name = \"2050\"", "\"2050\" is the name of 2050 and also a line of P50");
+    told_of("name = \"A\"\ndigest_user = \"P99\"", "\"P99\" is the digest user of A and also the name of P99");
+    told_of("name = \"A\"\nlines = [\"1099\"]", "\"1099\" is a line of A and also the name of 1099");
+    assert_eq!(good(&with("name = \"P100\"")).device_count(), 199);
+}
+
+#[test]
 fn a_node_may_not_take_the_address_of_another() {
     let text = small("").replace("127.0.0.2", "127.0.0.1");
     let told = told(&text);

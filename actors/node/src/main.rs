@@ -8,5 +8,6 @@ use tandem::cli::{self, Programs};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    tandem_host::memory::usual_pages();
     cli::main(&Programs { run: &tandem::run::run, up: &tandem::up::up, quickstart: &tandem::quickstart::run })
 }

@@ -16,6 +16,7 @@ pub mod hold;
 pub mod labour;
 pub mod light;
 pub mod link;
+pub mod memory;
 pub mod outbox;
 pub mod random;
 pub mod saver;

@@ -7,7 +7,7 @@ use super::value::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use tandem_base::{DeviceName, DevicePoolName, DigestUser, DirectoryNumber};
 
 /// Most devices of a cluster.
@@ -154,17 +154,22 @@ const fn one() -> u64 {
 }
 
 impl DeviceSeries {
-    /// The number of the device at `offset`, with its zeros.
-    fn number(&self, offset: u64) -> String {
-        format!("{:0width$}", self.first.saturating_add(offset), width = usize::from(self.digits))
+    /// A prefix and the number of the device at `offset`, with its zeros.
+    fn numbered(&self, prefix: &str, offset: u64) -> String {
+        let (number, width) = (self.first.saturating_add(offset), usize::from(self.digits));
+        let mut text = String::with_capacity(prefix.len() + width);
+        text.push_str(prefix);
+        // Writing to a text does not fail.
+        let _ = write!(text, "{number:0width$}");
+        text
     }
     /// The name of the device at `offset`.
     pub fn name(&self, offset: u64) -> String {
-        format!("{}{}", self.prefix, self.number(offset))
+        self.numbered(&self.prefix, offset)
     }
     /// The user name of the device at `offset`.
     pub fn user(&self, offset: u64) -> String {
-        format!("{}{}", self.digest_user_prefix.as_deref().unwrap_or(&self.prefix), self.number(offset))
+        self.numbered(self.digest_user_prefix.as_deref().unwrap_or(&self.prefix), offset)
     }
     /// The directory number of the device at `offset`.
     pub fn line(&self, offset: u64) -> Option<DirectoryNumber> {

@@ -5,14 +5,19 @@ use tandem_base::DirectoryNumber;
 /// Most digits at a number's end that are counted up.
 const COUNTED_MAX: usize = 18;
 
-/// The number `offset` after `first`: its last digits are counted up, what stands before them stays. It may grow by a digit (9999, 10000)
-/// only when it has nothing but digits. `None` when it has no digit at its end, or would not stay a number.
-pub fn plus(first: &DirectoryNumber, offset: u64) -> Option<DirectoryNumber> {
+/// What stands before the digits that are counted up, the number they are, and how many they are. `None`: it ends in none.
+pub(super) fn counted(first: &DirectoryNumber) -> Option<(&str, u64, usize)> {
     let text = first.as_str();
     let digits = text.bytes().rev().take(COUNTED_MAX).take_while(u8::is_ascii_digit).count();
     let (head, tail) = text.split_at_checked(text.len().checked_sub(digits)?)?;
-    let number = tail.parse::<u64>().ok()?.checked_add(offset)?;
-    let grown = format!("{number:0digits$}");
+    Some((head, tail.parse().ok()?, digits))
+}
+
+/// The number `offset` after `first`: its last digits are counted up, what stands before them stays. It may grow by a digit (9999, 10000)
+/// only when it has nothing but digits. `None` when it has no digit at its end, or would not stay a number.
+pub fn plus(first: &DirectoryNumber, offset: u64) -> Option<DirectoryNumber> {
+    let (head, number, digits) = counted(first)?;
+    let grown = format!("{:0digits$}", number.checked_add(offset)?);
     if grown.len() > digits && !head.is_empty() {
         return None;
     }

@@ -1,13 +1,16 @@
 //! Who is who: a device is found by its name, its digest user or one of its numbers, so no name or user may stand for two devices.
 //!
-//! A number may stand on several devices (a shared line). Works on hashes, 24 bytes per name for as long as it takes, because a series
-//! may stand for a million devices.
+//! A number may stand on several devices (a shared line). Devices with a row of their own are compared by hashes, 24 bytes per name for as
+//! long as it takes; a series may stand for a million devices, so it is compared as what it is ([`spans`]).
 
 use super::check::Checker;
-use super::device::{DEVICES_MAX, DeviceSpec};
+use super::device::{DEVICES_MAX, DIGITS_MAX, Device, DeviceSeries};
 use super::read::{Place, Tables};
 use crate::row::device_key_of;
+use spans::{Kind, Span};
 use std::collections::BTreeSet;
+
+mod spans;
 
 /// What a text is to a device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,44 +20,20 @@ enum Role {
     Line,
 }
 
-type Entry = (u128, u32, Role);
-
-/// All devices in a row: first those with a row of their own, then each series.
-struct Devices<'a>(&'a Tables);
-
-impl<'a> Devices<'a> {
-    fn count(&self) -> u64 {
-        let own = self.0.devices.len() as u64;
-        self.0.series.iter().fold(own, |sum, (_, s)| sum.saturating_add(s.count))
-    }
-    fn all(&self) -> impl Iterator<Item = DeviceSpec<'a>> + 'a {
-        let tables = self.0;
-        let own = tables.devices.iter().map(|(_, d)| d.spec(0));
-        own.chain(tables.series.iter().flat_map(|(_, s)| (0..s.count).map(|n| s.spec(n, 0))))
-    }
-    /// The device at this position, and its row in the file.
-    fn get(&self, position: u32) -> Option<(Place, DeviceSpec<'a>)> {
-        let mut left = u64::from(position);
-        let own = self.0.devices.len() as u64;
-        if left < own {
-            let (index, device) = self.0.devices.get(position as usize)?;
-            return Some((Place::row("device", *index), device.spec(0)));
-        }
-        left -= own;
-        for (index, series) in &self.0.series {
-            if left < series.count {
-                return Some((Place::row("device_series", *index), series.spec(left, 0)));
-            }
-            left -= series.count;
-        }
-        None
-    }
+/// A name, user or number of a device, and whose: enough to tell a clash.
+#[derive(Clone)]
+struct Holder {
+    place: Place,
+    /// Of several devices of one row.
+    offset: u64,
+    device: String,
+    role: Role,
 }
 
 /// Tells every name and user that stands for more than one device.
 pub(super) fn unique(checker: &mut Checker<'_, '_, '_>, tables: &Tables) {
-    let devices = Devices(tables);
-    let count = devices.count();
+    let own = tables.devices.len() as u64;
+    let count = tables.series.iter().fold(own, |sum, (_, s)| sum.saturating_add(s.count));
     if count > DEVICES_MAX {
         let (table, index) = match tables.series.last() {
             Some((index, _)) => ("device_series", *index),
@@ -66,60 +45,133 @@ pub(super) fn unique(checker: &mut Checker<'_, '_, '_>, tables: &Tables) {
             format!("at most {DEVICES_MAX}"),
         );
     }
-    let mut entries: Vec<Entry> = Vec::with_capacity(usize::try_from(count).unwrap_or(0) * 2);
-    for (position, device) in (0u32..).zip(devices.all()) {
-        entries.push((device_key_of(&device.name).0, position, Role::Name));
-        if device.user != device.name {
-            entries.push((device_key_of(&device.user).0, position, Role::User));
-        }
-        entries.extend(device.lines.iter().map(|l| (device_key_of(l.as_str()).0, position, Role::Line)));
+    let mut told = BTreeSet::new();
+    among_own(tables, &mut |text, first, second| tell(checker, (text, first, second), &mut told));
+    with_series(tables, &mut |text, first, second| tell(checker, (text, first, second), &mut told));
+}
+
+type Tell<'t> = dyn FnMut(String, Holder, Holder) + 't;
+
+/// What a device is called by.
+fn texts(device: &Device) -> impl Iterator<Item = (&str, Role)> {
+    let (name, user) = (device.name.as_str(), device.user());
+    let user = (user != name).then_some((user, Role::User));
+    let lines = device.lines.iter().map(|l| (l.as_str(), Role::Line));
+    std::iter::once((name, Role::Name)).chain(user).chain(lines)
+}
+
+/// Clashes among devices with a row of their own.
+fn among_own(tables: &Tables, tell: &mut Tell<'_>) {
+    let mut entries: Vec<(u128, u32, Role)> = Vec::with_capacity(tables.devices.len() * 2);
+    for (position, (_, device)) in (0u32..).zip(&tables.devices) {
+        entries.extend(texts(device).map(|(text, role)| (device_key_of(text).0, position, role)));
     }
     entries.sort_unstable();
-    let mut told = BTreeSet::new();
     for same in entries.chunk_by(|a, b| a.0 == b.0) {
         // Lines may be shared; a name or user may not. Entries stand in the order of their devices.
         let Some((_, owner, role)) = same.iter().copied().find(|(_, _, role)| *role != Role::Line) else { continue };
         for (_, other, other_role) in same.iter().copied().filter(|(_, position, _)| *position != owner) {
-            let (mut first, mut second) = ((owner, role), (other, other_role));
-            if other < owner {
-                std::mem::swap(&mut first, &mut second);
-            }
-            tell(checker, &devices, first, second, &mut told);
+            let ((a, a_role), (b, b_role)) =
+                if other < owner { ((other, other_role), (owner, role)) } else { ((owner, role), (other, other_role)) };
+            let row = |position: u32| tables.devices.get(position as usize);
+            let (Some((a, first)), Some((b, second))) = (row(a), row(b)) else { continue };
+            let shared = texts(second).find(|(text, role)| {
+                *role == b_role && texts(first).any(|(other, role)| other == *text && role == a_role)
+            });
+            let text = shared.map(|(text, _)| text.to_owned()).unwrap_or_default();
+            let holder = |index: usize, device: &Device, role| Holder {
+                place: Place::row("device", index),
+                offset: 0,
+                device: device.name.to_string(),
+                role,
+            };
+            tell(text, holder(*a, first, a_role), holder(*b, second, b_role));
         }
     }
+}
+
+/// Whose a span is.
+#[derive(Clone, Copy)]
+enum Owner<'a> {
+    Device(usize, &'a Device),
+    Series(usize, &'a DeviceSeries),
+}
+impl Owner<'_> {
+    fn holder(self, offset: u64, role: Role) -> Holder {
+        let (place, device) = match self {
+            Self::Device(index, device) => (Place::row("device", index), device.name.to_string()),
+            Self::Series(index, series) => (Place::row("device_series", index), series.name(offset)),
+        };
+        Holder { place, offset, device, role }
+    }
+}
+
+/// What a series calls its devices.
+fn series_spans(index: usize, series: &DeviceSeries) -> Vec<Span<'_, (Owner<'_>, Role)>> {
+    // Of a row with other digits something is told already.
+    if !(1..=DIGITS_MAX).contains(&series.digits) {
+        return Vec::new();
+    }
+    let owner = Owner::Series(index, series);
+    let numbered =
+        |prefix, role| spans::spans(prefix, series.first, series.count, usize::from(series.digits), (owner, role));
+    let mut all = numbered(series.prefix.as_str(), Role::Name);
+    if let Some(prefix) = series.digest_user_prefix.as_deref().filter(|p| *p != series.prefix) {
+        all.extend(numbered(prefix, Role::User));
+    }
+    if let Some((head, first, digits)) = series.first_line.as_ref().and_then(super::directory_number::counted) {
+        all.extend(spans::spans(head, first, series.count, digits, (owner, Role::Line)));
+    }
+    all
+}
+
+/// Clashes of devices of a series, with each other and with those that have a row of their own.
+fn with_series(tables: &Tables, tell: &mut Tell<'_>) {
+    let mut all: Vec<_> = tables.series.iter().flat_map(|(index, series)| series_spans(*index, series)).collect();
+    let groups: BTreeSet<(&str, usize)> = all.iter().map(|span| (span.stem, span.width)).collect();
+    if groups.is_empty() {
+        return;
+    }
+    for (index, device) in &tables.devices {
+        let near = texts(device).filter(|(text, _)| groups.contains(&spans::group_of(text)));
+        all.extend(near.map(|(text, role)| spans::point(text, (Owner::Device(*index, device), role))));
+    }
+    let kind = |(owner, role): &(Owner<'_>, Role)| Kind {
+        point: matches!(owner, Owner::Device(..)),
+        alone: *role != Role::Line,
+    };
+    spans::overlaps(&mut all, kind, |a, b| {
+        let number = a.low.max(b.low);
+        let holder = |span: &Span<'_, (Owner<'_>, Role)>| span.tag.0.holder(span.offset_of(number), span.tag.1);
+        let (mut first, mut second) = (holder(a), holder(b));
+        let order = |h: &Holder| (h.place.table, h.place.index, h.offset);
+        // "device" stands before "device_series", as their rows do.
+        if order(&second) < order(&first) {
+            std::mem::swap(&mut first, &mut second);
+        }
+        if order(&first) != order(&second) {
+            tell(a.text(number), first, second);
+        }
+    });
 }
 
 /// Tells one clash, once for each pair of rows: two series may clash in a million numbers.
 fn tell(
     checker: &mut Checker<'_, '_, '_>,
-    devices: &Devices<'_>,
-    first: (u32, Role),
-    second: (u32, Role),
+    (text, first, second): (String, Holder, Holder),
     told: &mut BTreeSet<(&'static str, usize, &'static str, usize)>,
 ) {
-    let (Some((first_place, first_device)), Some((place, device))) = (devices.get(first.0), devices.get(second.0))
-    else {
-        return;
-    };
-    if !told.insert((first_place.table, first_place.index, place.table, place.index)) {
+    if !told.insert((first.place.table, first.place.index, second.place.table, second.place.index)) {
         return;
     }
-    let text = match second.1 {
-        Role::Name => device.name.to_string(),
-        Role::User => device.user.to_string(),
-        Role::Line => {
-            let clashes = |line: &str| line == first_device.name || line == first_device.user;
-            let shared = device.lines.iter().find(|l| clashes(l.as_str()));
-            shared.map(ToString::to_string).unwrap_or_default()
-        }
-    };
-    let line = checker.at(first_place);
-    let what = match (first.1, second.1) {
+    let line = checker.at(first.place);
+    let what = match (first.role, second.role) {
         (Role::Name, Role::Name) => format!("the device {text:?} stands twice"),
-        (a, b) => format!("{text:?} is {} {} and also {} {}", role(a), first_device.name, role(b), device.name),
+        (a, b) => format!("{text:?} is {} {} and also {} {}", role(a), first.device, role(b), second.device),
     };
     let expected = "a name and a digest user that no other device has, neither as its name nor as its user or number";
-    checker.wrong(place.field(field(place.table, second.1)), what, format!("{expected}; see {line}"));
+    let place = second.place;
+    checker.wrong(place.field(field(place.table, second.role)), what, format!("{expected}; see {line}"));
 }
 
 const fn role(role: Role) -> &'static str {

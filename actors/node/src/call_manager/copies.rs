@@ -7,7 +7,7 @@ use crate::device_host::{Adopt, Claim, Claims, LaterClaims, Settle};
 use crate::locator::{DeviceIndex, Elsewhere};
 use crate::registration::Entry;
 use std::collections::BTreeMap;
-use tandem_base::{DeviceKey, NodeLife, Time};
+use tandem_base::{DeviceKey, NodeLife, Rank, Time};
 use tandem_cluster::{Change, Input, Op};
 use tandem_model::row::{LaterRow, RegistrationRow, TableRow};
 
@@ -22,7 +22,7 @@ impl CallManager {
         let devices = self.read_ahead(&changes);
         for (change, device) in changes.into_iter().zip(devices) {
             if counted {
-                self.recount_row(node, &change);
+                self.recount_row(node, device, &change);
             }
             match (change.op, device) {
                 (Op::Put(Entry(TableRow::Later(row))), _) => later.push(row),
@@ -46,21 +46,24 @@ impl CallManager {
         let devices: Vec<_> = changes.iter().map(|c| self.directory.find_key(DeviceKey(c.op.key()))).collect();
         let known = devices.iter().flatten().filter(|d| self.locator.elsewhere(**d).is_some());
         std::hint::black_box(known.count());
+        // Only a registration that begins or ends here is counted in its pool.
+        let counted = changes.iter().zip(&devices).filter(|(change, _)| counts_anew(change));
+        let pools = counted.filter_map(|(_, device)| self.directory.pool_of((*device)?));
+        std::hint::black_box(pools.fold(0, |seen, pool| seen ^ pool));
         devices
     }
 
-    /// A row of a living node changed: one that stays in its rank counts as before.
-    fn recount_row(&mut self, node: u16, change: &Change<Entry>) {
-        let previous = change.previous.as_ref().and_then(Entry::registration);
-        let row = if let Op::Put(row) = &change.op { row.registration() } else { None };
-        if previous.map(|p| p.rank) == row.map(|r| r.rank) {
+    /// A row of a living node changed.
+    fn recount_row(&mut self, node: u16, device: Option<DeviceIndex>, change: &Change<Entry>) {
+        if !counts_anew(change) {
             return;
         }
-        if let Some(previous) = previous {
-            self.uncount(node, previous);
+        let Some(pool) = self.pool_of(DeviceKey(change.op.key()), device) else { return };
+        if let Some(rank) = rank_before(change) {
+            self.counts.remove(node, pool, rank);
         }
-        if let Some(row) = row {
-            self.count(node, row);
+        if let Some(rank) = rank_now(change) {
+            self.counts.add(node, pool, rank);
         }
     }
 
@@ -149,7 +152,7 @@ impl CallManager {
         while let Some(at) = cursor {
             let page = self.cluster.page(owner, at, 1_024);
             for row in page.rows.iter().filter_map(|row| row.registration()) {
-                if let Some(pool) = self.pool_of(row) {
+                if let Some(pool) = self.pool_of(row.device, self.directory.find_key(row.device)) {
                     self.counts.add(node, pool, row.rank);
                 }
             }
@@ -212,25 +215,26 @@ impl CallManager {
         self.cluster.get(row.key).any(|found| newer(found.row))
     }
 
-    /// The pool under which a row is counted.
-    fn pool_of(&self, row: &RegistrationRow) -> Option<u16> {
+    /// The pool under which a device's row is counted, also while a change that takes the device away is worked in.
+    fn pool_of(&self, key: DeviceKey, device: Option<DeviceIndex>) -> Option<u16> {
         if let Some(transition) = &self.transition
-            && let Some(pool) = transition.pool_still(&self.directory, row.device)
+            && let Some(pool) = transition.pool_still(&self.directory, key)
         {
             return pool;
         }
-        self.directory.pool_of(self.directory.find_key(row.device)?)
+        self.directory.pool_of(device?)
     }
-    fn count(&mut self, node: u16, row: &RegistrationRow) {
-        if let Some(pool) = self.pool_of(row) {
-            self.counts.add(node, pool, row.rank);
-        }
-    }
-    fn uncount(&mut self, node: u16, row: &RegistrationRow) {
-        if let Some(pool) = self.pool_of(row) {
-            self.counts.remove(node, pool, row.rank);
-        }
-    }
+}
+
+fn rank_before(change: &Change<Entry>) -> Option<Rank> {
+    change.previous.as_ref()?.registration().map(|row| row.rank)
+}
+fn rank_now(change: &Change<Entry>) -> Option<Rank> {
+    if let Op::Put(row) = &change.op { row.registration().map(|row| row.rank) } else { None }
+}
+/// A registration that stays in its rank counts as before.
+fn counts_anew(change: &Change<Entry>) -> bool {
+    rank_before(change) != rank_now(change)
 }
 
 /// A second of the clock of an earlier life, which was `ahead` microseconds ahead of this node's, on this node's.
