@@ -72,13 +72,14 @@ pub(crate) fn rows(results: &Results, table: &mut Table) {
     }
     if let Some(speed) = &database.speed {
         for (name, of) in PARTS {
-            let Some([(least, middle), (least_now, middle_now)]) = speed.compared(of) else { continue };
+            let Some(([(least, middle), (least_now, middle_now)], ratio)) = speed.compared(of).zip(speed.ratio(of))
+            else {
+                continue;
+            };
             table.add_row([
                 format!("Tandem: CPU of a {name}, {} devices, before the database and now", speed.devices),
                 format!(
-                    "{least:.2} / {middle:.2}, {least_now:.2} / {middle_now:.2} us = {:.3} / {:.3}",
-                    least_now / least,
-                    middle_now / middle
+                    "{least:.2} / {middle:.2}, {least_now:.2} / {middle_now:.2} us; middle of the runs' ratios {ratio:.3}"
                 ),
             ]);
         }
@@ -140,8 +141,8 @@ pub(crate) fn aims(results: &Results) -> Vec<Aim> {
         aims.push(Aim::at_most(format!("memory of a node with {MANY} devices, MiB"), most, MEMORY_MAX));
     }
     for (name, of) in PARTS {
-        if let Some([(_, before), (_, now)]) = database.speed.as_ref().and_then(|s| s.compared(of)) {
-            aims.push(Aim::at_most(format!("{name}, of before the database"), Some(now / before), SPEED_MAX));
+        if let Some(ratio) = database.speed.as_ref().and_then(|s| s.ratio(of)) {
+            aims.push(Aim::at_most(format!("{name}, of before the database"), Some(ratio), SPEED_MAX));
         }
     }
     aims

@@ -1,4 +1,6 @@
-//! Whether registrations got dearer: this program and an older one in turn, the same parts, CPU per operation.
+//! Whether registrations got dearer: this program and an older one side by side, the same parts, CPU per operation.
+//!
+//! Both are started and filled, then they take turns, a fraction of a second each: a machine that is slower for a while is so for both.
 
 use super::Options;
 use crate::bench::Bench;
@@ -6,13 +8,16 @@ use crate::error::Error;
 use crate::generator::{FILL_STRIDE, Generator, Load, Pattern};
 use crate::pause;
 use crate::row::{Meter, What, least_and_middle};
-use crate::server::{Kind, Server, Setup};
+use crate::server::{Kind, Place, Server, Setup};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
 /// After the fill.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// Turns that each program has in a run.
+const TURNS: u64 = 10;
 
 /// CPU microseconds per operation, run by run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -33,6 +38,19 @@ impl Speed {
     pub(crate) fn compared(&self, of: impl Fn(&Costs) -> &Vec<f64>) -> Option<[(f64, f64); 2]> {
         Some([least_and_middle(of(&self.before).clone())?, least_and_middle(of(&self.now).clone())?])
     }
+    /// Now over before, run by run: the middle of that.
+    pub(crate) fn ratio(&self, of: impl Fn(&Costs) -> &Vec<f64>) -> Option<f64> {
+        let runs = of(&self.before).iter().zip(of(&self.now));
+        Some(least_and_middle(runs.map(|(before, now)| now / before).collect())?.1)
+    }
+}
+
+/// One of the two.
+struct Side {
+    server: Server,
+    generator: Generator,
+    /// CPU microseconds per operation of its turns.
+    turns: Vec<f64>,
 }
 
 impl Bench {
@@ -40,45 +58,68 @@ impl Bench {
         let mut speed = Speed { devices: options.devices, ..Speed::default() };
         let now = self.place.tandem.clone();
         for _ in 0..options.runs {
-            for (program, costs) in [(before, &mut speed.before), (now.as_path(), &mut speed.now)] {
-                self.place.tandem = program.to_owned();
-                let measured = self.costs(options, costs);
-                self.place.tandem.clone_from(&now);
-                measured?;
+            for (what, pattern, count) in [
+                (What::Refresh, Pattern::Plain, options.operations),
+                (What::Challenged, Pattern::Challenged, options.operations / 2),
+            ] {
+                let (mut old, mut new) = (self.side(before, pattern, options)?, self.side(&now, pattern, options)?);
+                for turn in 0..TURNS {
+                    let mut pair = [(before, &mut old), (now.as_path(), &mut new)];
+                    if turn % 2 == 1 {
+                        pair.reverse();
+                    }
+                    for (program, side) in pair {
+                        let load = Load { devices: options.devices, count: count / TURNS, ..Load::new(pattern) };
+                        self.turn(program, side, what, &load)?;
+                    }
+                }
+                let (before, now) = (&mut speed.before, &mut speed.now);
+                let (before, now) = match what {
+                    What::Refresh => (&mut before.refresh, &mut now.refresh),
+                    _ => (&mut before.challenged, &mut now.challenged),
+                };
+                if let Some((old, new)) = mean(&old.turns).zip(mean(&new.turns)) {
+                    before.push(old);
+                    now.push(new);
+                }
             }
         }
         self.results.database.speed = Some(speed);
         Ok(())
     }
 
-    /// One run of each part.
-    fn costs(&mut self, options: &Options, costs: &mut Costs) -> Result<(), Error> {
+    /// Starts a program and registers every device with it.
+    fn side(&self, program: &Path, pattern: Pattern, options: &Options) -> Result<Side, Error> {
         let devices = options.devices;
-        let parts = [
-            (What::Refresh, Pattern::Plain, options.operations, &mut costs.refresh),
-            (What::Challenged, Pattern::Challenged, options.operations / 2, &mut costs.challenged),
-        ];
-        for (what, pattern, count, figures) in parts {
-            let setup = Setup { digest: pattern == Pattern::Challenged, ..Setup::plain(devices) };
-            let server = Server::start(Kind::Tandem, &setup, &self.place)?;
-            let mut generator = Generator::new(server.address, false)?;
-            let load = Load { devices, count: devices.into(), stride: FILL_STRIDE, ..Load::new(pattern) };
-            let outcome = generator.run(&load, &mut |_| {})?;
-            if outcome.failed > 0 {
-                return Err(server.trouble(format!("first registrations failed: {:?}", outcome.statuses)));
-            }
-            pause(SETTLE);
-            let load = Load { devices, count, ..Load::new(pattern) };
-            let label = format!("{}: {}, {devices} devices", self.place.tandem.display(), what.name());
-            let mut tell = self.progress.begin(&label, load.count);
-            let meter = Meter::start(&server)?;
-            let outcome = generator.run(&load, &mut tell)?;
-            let row = meter.finish(&server, what, devices, &outcome)?;
-            self.progress.end(&label, &row);
-            if row.invalid.is_none() {
-                figures.push(row.cpu_us);
-            }
+        let setup = Setup { digest: pattern == Pattern::Challenged, ..Setup::plain(devices) };
+        let place = Place { tandem: program.to_owned(), ..self.place.clone() };
+        let server = Server::start(Kind::Tandem, &setup, &place)?;
+        let mut generator = Generator::new(server.address, false)?;
+        let load = Load { devices, count: devices.into(), stride: FILL_STRIDE, ..Load::new(pattern) };
+        let outcome = generator.run(&load, &mut |_| {})?;
+        if outcome.failed > 0 {
+            return Err(server.trouble(format!("first registrations failed: {:?}", outcome.statuses)));
+        }
+        pause(SETTLE);
+        Ok(Side { server, generator, turns: Vec::new() })
+    }
+
+    /// One turn of one of them.
+    fn turn(&mut self, program: &Path, side: &mut Side, what: What, load: &Load) -> Result<(), Error> {
+        let label = format!("{}: {}, {} devices", program.display(), what.name(), load.devices);
+        let mut tell = self.progress.begin(&label, load.count);
+        let meter = Meter::start(&side.server)?;
+        let outcome = side.generator.run(load, &mut tell)?;
+        let row = meter.finish(&side.server, what, load.devices, &outcome)?;
+        self.progress.end(&label, &row);
+        if row.invalid.is_none() {
+            side.turns.push(row.cpu_us);
         }
         Ok(())
     }
+}
+
+/// The mean of the turns that count; they are equally long.
+fn mean(turns: &[f64]) -> Option<f64> {
+    (!turns.is_empty()).then(|| turns.iter().sum::<f64>() / turns.len() as f64)
 }
