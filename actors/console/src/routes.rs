@@ -235,7 +235,7 @@ pub(crate) static ROUTES: &[Route] = &[
         |c| Box::pin(changes::revert(c)),
     )
     .needs(WRITE)
-    .asks(&[FORCE, DRY_RUN])
+    .asks(&[FORCE, DRY_RUN, COMMENT])
     .answers(Answer::Json(of::<Written>)),
     Route::get("/config/diff", "diff", "What differs between two revisions.", |c| Box::pin(changes::diff(c)))
         .needs(READ)

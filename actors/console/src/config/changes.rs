@@ -121,8 +121,8 @@ async fn undo(call: &Call) -> Result<ConfigReply, AdminError> {
     if call.who.may(PEOPLE).is_err() && rows(call, revision).await?.iter().any(|row| row.table.is_about_people()) {
         call.who.may(PEOPLE)?;
     }
-    let (force, dry_run, author) = (call.flag("force"), call.flag("dry_run"), call.author());
-    call.config_within(ConfigRequest::Revert { revision, force, dry_run, author }, BULK_TIMEOUT).await
+    let (force, dry_run, author, comment) = (call.flag("force"), call.flag("dry_run"), call.author(), comment(call)?);
+    call.config_within(ConfigRequest::Revert { revision, force, dry_run, author, comment }, BULK_TIMEOUT).await
 }
 pub(crate) async fn revert(call: &Call) -> HttpResponse {
     match undo(call).await {

@@ -78,8 +78,8 @@ impl Configuration {
             ConfigRequest::Write(draft) => self.write(&draft).map(ConfigReply::Written),
             ConfigRequest::History { before, limit, row } => Ok(self.history(before, limit, row.as_ref())),
             ConfigRequest::Diff { from, to } => self.diff(from, to),
-            ConfigRequest::Revert { revision, force, dry_run, author } => {
-                self.revert(revision, force, dry_run, &author)
+            ConfigRequest::Revert { revision, force, dry_run, author, comment } => {
+                self.revert(revision, force, dry_run, (author, comment))
             }
             ConfigRequest::Promote { node, force: true, .. } => Ok(ConfigReply::Promoted { publisher: node, epoch: 2 }),
             ConfigRequest::Promote { .. } => {
@@ -285,7 +285,13 @@ impl Configuration {
         let between = self.changes.iter().filter(|(c, _)| c.revision > from && c.revision <= to);
         Ok(ConfigReply::Diff { rows: between.flat_map(|(_, d)| d.clone()).collect() })
     }
-    fn revert(&mut self, revision: u64, force: bool, dry_run: bool, author: &str) -> Result<ConfigReply, AdminError> {
+    fn revert(
+        &mut self,
+        revision: u64,
+        force: bool,
+        dry_run: bool,
+        (author, comment): (String, String),
+    ) -> Result<ConfigReply, AdminError> {
         let ConfigReply::Diff { rows } = self.diff(revision.saturating_sub(1), Some(revision))? else { unreachable!() };
         if !force && revision < self.revision() {
             return Err(refused(ErrorKind::Refused, "later changes touched the same rows").remedy("force it"));
@@ -299,13 +305,7 @@ impl Configuration {
             line: None,
         };
         let ops = rows.into_iter().map(undo).collect();
-        let draft = ConfigDraft {
-            author: author.to_owned(),
-            comment: format!("revert {revision}"),
-            dry_run,
-            ops,
-            ..ConfigDraft::default()
-        };
+        let draft = ConfigDraft { author, comment, dry_run, ops, ..ConfigDraft::default() };
         self.write(&draft).map(ConfigReply::Written)
     }
     fn user_settings(&self, device: String) -> Result<ConfigReply, AdminError> {

@@ -146,6 +146,8 @@ pub enum ConfigRequest {
         dry_run: bool,
         /// Who.
         author: String,
+        /// Why; `revert` and the revision when empty.
+        comment: String,
     },
     /// Makes the answering node the publisher; [`ConfigReply::Promoted`].
     Promote {

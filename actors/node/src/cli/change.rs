@@ -115,6 +115,15 @@ fn unknown(table: ConfigTable, name: &str) -> Failure {
 }
 
 fn value(field: &Field, word: &str) -> Result<Value, Failure> {
+    if field.form == Form::List && word.contains(',') {
+        let message =
+            format!("{}={word}: a list has ; between its elements, and nothing in one has a comma", field.name);
+        return Err(Failure::new(Exit::Usage, message).remedy(format!(
+            "write {}='{}'",
+            field.name,
+            word.replace(',', ";")
+        )));
+    }
     if !field.secret {
         return Ok(field.value(word));
     }

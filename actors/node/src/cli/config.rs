@@ -61,7 +61,9 @@ pub fn command(
         Config::History(options) => history(client, options, out),
         Config::Revert(revert) => {
             let force = revert.force.then(|| "true".to_owned());
-            let parameters = query(&[("force", force), ("dry_run", revert.dry_run.then(|| "true".to_owned()))]);
+            let mut words = parameters(revert.dry_run, revert.comment.as_ref());
+            words.push(("force", force));
+            let parameters = query(&words);
             let path = format!("/config/changes/{}/revert{parameters}", revert.revision);
             written(&client.send::<Written>(Method::POST, &path, &[], None)?, out)
         }

@@ -66,12 +66,13 @@ impl Process {
             ConfigRequest::Write(draft) => Ok(ConfigReply::Written(self.config_write(draft).await?)),
             ConfigRequest::History { before, limit, row } => self.config_history(before, limit, row).await,
             ConfigRequest::Diff { from, to } => self.config_diff(from, to).await,
-            ConfigRequest::Revert { revision, force, dry_run, author } => {
+            ConfigRequest::Revert { revision, force, dry_run, author, comment } => {
                 let (_, store) = self.configured()?;
                 let at = self.unix_millis();
                 let draft =
                     read(&store, move |r| Ok(r.revert(revision, force))).await?.map_err(|e| words::refused(&e))?;
-                let draft = Draft { author, at, ..draft };
+                let comment = if comment.is_empty() { format!("revert {revision}") } else { comment };
+                let draft = Draft { author, at, comment, ..draft };
                 Ok(ConfigReply::Written(self.write_draft(draft, dry_run, None).await?))
             }
             ConfigRequest::Promote { node, force, author } => self.config_promote(node, force, author).await,

@@ -81,10 +81,18 @@ fn the_file_founds_the_database_and_changes_reach_every_copy() {
     assert_eq!(write(&cluster, draft(vec![patch(&row.etag)])).unwrap().revision, 3);
     all_at(&cluster, 3);
 
-    let reverted =
-        asked(&cluster, ConfigRequest::Revert { revision: 2, force: true, dry_run: false, author: "test".to_owned() });
-    assert!(matches!(reverted, Ok(ConfigReply::Written(w)) if w.revision == 4));
+    let revert = |revision, comment: &str| {
+        let (author, comment) = ("test".to_owned(), comment.to_owned());
+        asked(&cluster, ConfigRequest::Revert { revision, force: true, dry_run: false, author, comment })
+    };
+    assert!(matches!(revert(2, ""), Ok(ConfigReply::Written(w)) if w.revision == 4));
     all_at(&cluster, 4);
+    assert!(matches!(revert(4, "wanted after all"), Ok(ConfigReply::Written(w)) if w.revision == 5));
+    assert!(matches!(revert(5, ""), Ok(ConfigReply::Written(w)) if w.revision == 6));
+    all_at(&cluster, 6);
+    let said = asked(&cluster, ConfigRequest::History { before: None, limit: 3, row: None });
+    let Ok(ConfigReply::History { changes, .. }) = said else { panic!("no history") };
+    assert_eq!(changes.iter().map(|c| &*c.comment).collect::<Vec<_>>(), ["revert 5", "wanted after all", "revert 2"]);
     let gone = asked(&cluster, ConfigRequest::Get { table: ConfigTable::Device, key: "NEW1".to_owned(), at: None });
     assert_eq!(gone.unwrap_err().kind, ErrorKind::NotFound);
     let old = asked(&cluster, ConfigRequest::Get { table: ConfigTable::Device, key: "NEW1".to_owned(), at: Some(3) });

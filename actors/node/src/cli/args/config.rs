@@ -262,6 +262,7 @@ pub struct History {
 #[command(after_help = "EXAMPLES
   tandem config revert 17 --dry-run
   tandem config revert 17
+  tandem config revert 17 -m 'the old gateway is back'
   tandem config revert 17 --force     also when later changes touched the same rows")]
 pub struct Revert {
     /// Which change
@@ -272,6 +273,9 @@ pub struct Revert {
     /// Change nothing, only say what would happen
     #[arg(long)]
     pub dry_run: bool,
+    /// Why, for the history; "revert" and the revision unless given
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    pub comment: Option<String>,
 }
 
 /// A table by its word.

@@ -89,6 +89,14 @@ fn a_field_is_changed_after_a_dry_run_and_by_nobody_who_saw_an_older_row() {
 }
 
 #[test]
+fn a_list_with_commas_is_told_how_lists_are_written() {
+    let tandem = Tandem::start("config-list", 0);
+    let failure = fails(&tandem, "config set group G1 members=CCM1,CCM2");
+    assert!(failure.message.contains("a list has ; between its elements"), "{failure:?}");
+    assert_eq!(failure.remedies, ["write members='CCM1;CCM2'"]);
+}
+
+#[test]
 fn history_is_told_compared_and_undone() {
     let tandem = Tandem::start("config-history", 0);
     tandem.prints("config set device SEP2 description=hall -m moved");
@@ -101,7 +109,8 @@ fn history_is_told_compared_and_undone() {
     assert!(tandem.prints("config diff 0 1").contains("+ group G1\n    members: CCM1, CCM2\n"));
     assert_eq!(tandem.json("config history --row device/SEP2")["changes"][0]["revision"], 2);
     assert!(tandem.prints("config revert 2 --dry-run").starts_with("nothing was changed"));
-    assert!(tandem.prints("config revert 2").starts_with("revision 3: 1 row\n"));
+    assert!(tandem.prints("config revert 2 -m wrong").starts_with("revision 3: 1 row\n"));
+    assert!(tandem.prints("config history --limit 1").ends_with("  wrong\n"));
     assert_eq!(fails(&tandem, "config revert 2").remedies, ["force it"]);
     assert_eq!(tandem.json("config get device SEP2")["fields"]["description"], "lobby");
     assert!(tandem.prints("config unsent").starts_with("set aside at "));
