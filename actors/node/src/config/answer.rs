@@ -221,6 +221,16 @@ impl Process {
         });
         let (draft, problems, rows) = judged.await?;
         if !problems.is_empty() {
+            let problems = match check::without(draft, &problems) {
+                Some((rest, places)) => {
+                    let tried = store.ask(move |worker| worker.store().check(&rest)).await?;
+                    match tried {
+                        Ok(_) => problems,
+                        Err(why) => check::with_references(problems, &why, &places),
+                    }
+                }
+                None => problems,
+            };
             let text = match problems.as_slice() {
                 [one] => format!("{}: {}", one.key.as_deref().unwrap_or("a row"), one.what),
                 many => format!("{} rows are not right", many.len()),

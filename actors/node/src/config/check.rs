@@ -1,13 +1,14 @@
 //! What the model has to say about a change before it is written: each row by itself, names and numbers that stand for two devices, and the rules
-//! between nodes, groups, pools and settings. References are the database's own business.
+//! between nodes, groups, pools and settings. References are the database's own business; where something is wrong it is asked about them, too.
 //!
 //! It reads this node's copy: of two changes at two nodes in the same instant each is judged without the other; the database's own rules hold all
 //! the same.
 
 use super::store::{fields, rows_with};
-use super::words::config_table;
+use super::words::{self, config_table};
 use serde_json::Value;
-use tandem_database::{Document, DraftOp, PROBLEMS_MAX, Query, Reader, StoreError, Table};
+use std::collections::BTreeSet;
+use tandem_database::{Document, Draft, DraftOp, PROBLEMS_MAX, ProblemKind, Query, Reader, Refused, StoreError, Table};
 use tandem_model::admin::config::{ConfigTable, RowProblem};
 use tandem_model::config::rows::{TypedRow, typed};
 use tandem_model::config::{Device, DeviceSeries};
@@ -56,6 +57,31 @@ pub(super) fn check(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>,
         }
     }
     Ok(problems)
+}
+
+/// What is wrong with a draft's rows, and which of the others name a row that is not there: all is told at once. `refused` is what the database says of
+/// the draft without the rows that are wrong ([`without`]); who names one of those is not told, as it may be there once it is put right.
+pub(super) fn with_references(mut problems: Vec<RowProblem>, refused: &Refused, places: &[usize]) -> Vec<RowProblem> {
+    let Refused::Problems(more) = refused else { return problems };
+    let wrong: BTreeSet<String> =
+        problems.iter().filter_map(|p| Some(Value::from(p.key.as_deref()?).to_string())).collect();
+    for found in more.iter().filter(|p| p.kind == ProblemKind::NoSuchReference) {
+        let named = found.value.as_ref().is_some_and(|value| wrong.contains(value));
+        if let Some(place) = found.op.and_then(|op| places.get(op)).filter(|_| !named) {
+            problems.push(RowProblem { op: Some(*place), ..words::problem(found) });
+        }
+    }
+    problems.sort_by_key(|p| p.op);
+    problems.truncate(PROBLEMS_MAX);
+    problems
+}
+
+/// A draft without the rows that are wrong, and where the others stood. `None`: none is left, or nobody knows which they are.
+pub(super) fn without(draft: Draft, problems: &[RowProblem]) -> Option<(Draft, Vec<usize>)> {
+    let wrong: BTreeSet<usize> = problems.iter().map(|p| p.op).collect::<Option<_>>()?;
+    let rest = draft.ops.into_iter().enumerate().filter(|(place, _)| !wrong.contains(place));
+    let (places, ops): (Vec<usize>, Vec<DraftOp>) = rest.unzip();
+    (!ops.is_empty()).then_some((Draft { ops, at_revision: None, ..draft }, places))
 }
 
 fn at(op: usize, table: ConfigTable, key: &str, problem: RowProblem) -> RowProblem {

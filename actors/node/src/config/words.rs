@@ -123,7 +123,7 @@ pub(super) fn merged(before: Option<&Document>, given: &Map<String, Value>, merg
 }
 
 /// One problem of a row.
-fn problem(problem: &Problem) -> RowProblem {
+pub(super) fn problem(problem: &Problem) -> RowProblem {
     RowProblem {
         op: problem.op,
         line: None,

@@ -144,6 +144,16 @@ fn what_is_wrong_with_a_change_is_told_row_by_row_and_nothing_of_it_is_made() {
         let told: Vec<_> = error.problems.iter().filter_map(|p| p.field.as_deref()).collect();
         assert!(told.contains(&field), "{field}: {:?}", error.problems);
     }
+    let rows = [
+        (ConfigTable::Device, "NEW2", json!({"pool": "PA", "password": "p", "kind": "toaster"})),
+        (ConfigTable::Device, "NEW3", json!({"pool": "nowhere", "password": "p"})),
+        (ConfigTable::Group, "G9", json!({"members": [cluster.name(0).as_str()], "failback": "never"})),
+        (ConfigTable::DevicePool, "P9", json!({"group": "G9"})),
+    ];
+    let all = refused(rows.map(|(table, key, row)| op(table, key, Some(fields(row)), Expect::Any)).to_vec());
+    let told: Vec<_> = all.problems.iter().map(|p| (p.op, p.field.as_deref())).collect();
+    // P9 is well as soon as G9 is.
+    assert_eq!(told, [(Some(0), Some("kind")), (Some(1), Some("pool")), (Some(2), Some("failback"))], "{all}");
     let in_use = refused(vec![op(ConfigTable::DevicePool, "PA", None, Expect::Any)]);
     assert_eq!(in_use.kind, ErrorKind::Refused, "{in_use}");
     assert_eq!(overview(&cluster).copies[0].revision, Some(1), "nothing was made");
