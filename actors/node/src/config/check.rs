@@ -39,11 +39,8 @@ pub(super) fn check(reader: &Reader, ops: &[DraftOp]) -> Result<Vec<RowProblem>,
             return Ok(problems);
         }
     }
-    if !problems.is_empty() {
-        return Ok(problems);
-    }
     if whole || devices.len() >= MANY {
-        return everything(reader, ops);
+        return whole_with(reader, ops, problems);
     }
     let digest = setting(reader, "digest")?.and_then(|v| v.as_bool()).unwrap_or(true);
     let series = all_series(reader)?;
@@ -82,6 +79,26 @@ pub(super) fn without(draft: Draft, problems: &[RowProblem]) -> Option<(Draft, V
     let rest = draft.ops.into_iter().enumerate().filter(|(place, _)| !wrong.contains(place));
     let (places, ops): (Vec<usize>, Vec<DraftOp>) = rest.unzip();
     (!ops.is_empty()).then_some((Draft { ops, at_revision: None, ..draft }, places))
+}
+
+/// The same by the whole configuration, with what is wrong already. Devices that cannot be read are left out of it: nobody names a device. Where
+/// another row cannot be read, what names it cannot be judged.
+fn whole_with(reader: &Reader, ops: &[DraftOp], mut problems: Vec<RowProblem>) -> Result<Vec<RowProblem>, StoreError> {
+    if problems.is_empty() {
+        return everything(reader, ops);
+    }
+    if problems.iter().any(|p| p.table != Some(ConfigTable::Device)) {
+        return Ok(problems);
+    }
+    let wrong: BTreeSet<usize> = problems.iter().filter_map(|p| p.op).collect();
+    let rest = ops.iter().enumerate().filter(|(place, _)| !wrong.contains(place));
+    let (places, rest): (Vec<usize>, Vec<DraftOp>) = rest.map(|(place, op)| (place, op.clone())).unzip();
+    for found in everything(reader, &rest)? {
+        let op = found.op.and_then(|op| places.get(op)).copied();
+        problems.push(RowProblem { op, ..found });
+    }
+    problems.truncate(PROBLEMS_MAX);
+    Ok(problems)
 }
 
 fn at(op: usize, table: ConfigTable, key: &str, problem: RowProblem) -> RowProblem {

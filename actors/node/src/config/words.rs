@@ -124,6 +124,8 @@ pub(super) fn merged(before: Option<&Document>, given: &Map<String, Value>, merg
 
 /// One problem of a row.
 pub(super) fn problem(problem: &Problem) -> RowProblem {
+    // The field is told on its own.
+    let what = problem.field.and_then(|field| problem.what.strip_prefix(field)?.strip_prefix(": "));
     RowProblem {
         op: problem.op,
         line: None,
@@ -131,7 +133,7 @@ pub(super) fn problem(problem: &Problem) -> RowProblem {
         key: Some(problem.key.clone()),
         field: problem.field.map(str::to_owned),
         value: problem.value.clone(),
-        what: problem.what.clone(),
+        what: what.unwrap_or(&problem.what).to_owned(),
         expected: Some(problem.expected.clone()),
     }
 }

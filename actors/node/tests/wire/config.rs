@@ -147,13 +147,26 @@ fn what_is_wrong_with_a_change_is_told_row_by_row_and_nothing_of_it_is_made() {
     let rows = [
         (ConfigTable::Device, "NEW2", json!({"pool": "PA", "password": "p", "kind": "toaster"})),
         (ConfigTable::Device, "NEW3", json!({"pool": "nowhere", "password": "p"})),
+        (ConfigTable::Device, "NEW4", json!({"pool": "PA"})),
         (ConfigTable::Group, "G9", json!({"members": [cluster.name(0).as_str()], "failback": "never"})),
         (ConfigTable::DevicePool, "P9", json!({"group": "G9"})),
     ];
-    let all = refused(rows.map(|(table, key, row)| op(table, key, Some(fields(row)), Expect::Any)).to_vec());
-    let told: Vec<_> = all.problems.iter().map(|p| (p.op, p.field.as_deref())).collect();
-    // P9 is well as soon as G9 is.
-    assert_eq!(told, [(Some(0), Some("kind")), (Some(1), Some("pool")), (Some(2), Some("failback"))], "{all}");
+    let rows = rows.map(|(table, key, row)| op(table, key, Some(fields(row)), Expect::Any)).to_vec();
+    let told_of = |rows: &[ConfigOp]| {
+        let told = refused(rows.to_vec()).problems;
+        told.into_iter().map(|p| (p.op.unwrap_or(usize::MAX), p.field.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let told = |list: &[(usize, &str)]| list.iter().map(|(n, f)| (*n, (*f).to_owned())).collect::<Vec<_>>();
+    // P9 is well as soon as G9 is; while G9 cannot be read, what depends on all of the configuration waits.
+    assert_eq!(told_of(&rows), told(&[(0, "kind"), (1, "pool"), (3, "failback")]));
+    assert_eq!(told_of(&rows[..3]), told(&[(0, "kind"), (1, "pool"), (2, "password")]));
+    let nowhere = refused(rows[1..2].to_vec()).problems;
+    assert_eq!(nowhere.first().map(|p| p.what.as_str()), Some("there is no device_pool \"nowhere\""));
+    // A long file is judged as a whole.
+    let many = (0..2_000).map(|n| json!({"pool": "PA", "password": "p", "description": n.to_string()}));
+    let many = many.zip(0..).map(|(row, n)| op(ConfigTable::Device, &format!("M{n}"), Some(fields(row)), Expect::Any));
+    let long: Vec<ConfigOp> = many.chain(rows[..3].iter().cloned()).collect();
+    assert_eq!(told_of(&long), told(&[(2_000, "kind"), (2_001, "pool"), (2_002, "")]));
     let in_use = refused(vec![op(ConfigTable::DevicePool, "PA", None, Expect::Any)]);
     assert_eq!(in_use.kind, ErrorKind::Refused, "{in_use}");
     assert_eq!(overview(&cluster).copies[0].revision, Some(1), "nothing was made");
