@@ -125,6 +125,25 @@ fn series_spans(index: usize, series: &DeviceSeries) -> Vec<Span<'_, (Owner<'_>,
     all
 }
 
+impl DeviceSeries {
+    fn met(&self, text: &str) -> impl Iterator<Item = (Role, u64)> {
+        let point = spans::point(text, ());
+        let spans = series_spans(0, self).into_iter();
+        let met = spans.filter(move |s| (s.stem, s.width) == (point.stem, point.width));
+        let met = met.filter(move |s| (s.low..=s.high).contains(&point.low));
+        met.map(move |s| (s.tag.1, s.offset_of(point.low)))
+    }
+    /// Whether one of its devices has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.met(name).any(|(role, _)| role == Role::Name)
+    }
+    /// What a text is to one of its devices, such as `a line of P50`; lines count only where `lines`.
+    pub fn calls(&self, text: &str, lines: bool) -> Option<String> {
+        let (found, offset) = self.met(text).find(|(role, _)| lines || *role != Role::Line)?;
+        Some(format!("{} {}", role(found), self.name(offset)))
+    }
+}
+
 /// Clashes of devices of a series, with each other and with those that have a row of their own.
 fn with_series(tables: &Tables, tell: &mut Tell<'_>) {
     let mut all: Vec<_> = tables.series.iter().flat_map(|(index, series)| series_spans(*index, series)).collect();

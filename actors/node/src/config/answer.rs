@@ -492,7 +492,7 @@ fn device_exists(reader: &Reader, device: &str) -> Result<bool, tandem_database:
     if reader.exists(Table::Device, device)? {
         return Ok(true);
     }
-    Ok(check::all_series(reader)?.iter().any(|series| check::in_series(series, device)))
+    Ok(check::all_series(reader)?.iter().any(|series| series.has(device)))
 }
 
 pub(super) fn missing(table: ConfigTable, key: &str) -> AdminError {

@@ -209,13 +209,5 @@ fn taken(
             return Ok(Some(format!("{what} {other}")));
         }
     }
-    let in_series = series.iter().find(|s| in_series(s, text));
-    Ok(in_series.map(|s| format!("a device of the series {}", s.name(0))))
-}
-
-/// Whether a text is the name of a device of a series.
-pub(super) fn in_series(series: &DeviceSeries, text: &str) -> bool {
-    let number = text.strip_prefix(series.prefix.as_str()).and_then(|n| n.parse::<u64>().ok());
-    let offset = number.and_then(|n| n.checked_sub(series.first));
-    offset.is_some_and(|offset| offset < series.count && series.name(offset) == text)
+    Ok(series.iter().find_map(|s| s.calls(text, lines)))
 }

@@ -172,6 +172,31 @@ fn what_is_wrong_with_a_change_is_told_row_by_row_and_nothing_of_it_is_made() {
     assert_eq!(overview(&cluster).copies[0].revision, Some(1), "nothing was made");
 }
 
+/// A copy with such a device breaks the rules of a file: its node fell back to the file at its next start.
+#[test]
+fn no_device_takes_a_name_user_or_number_of_a_series() {
+    let cluster = Cluster::start(1, "", &[&[0]]);
+    all_at(&cluster, 1);
+    let series = json!({"prefix": "W", "count": 99, "digits": 2, "pool": "PA", "password": "p", "first_line": "2001", "digest_user_prefix": "usr"});
+    let made = op(ConfigTable::DeviceSeries, "W", Some(fields(series)), Expect::Absent);
+    assert_eq!(write(&cluster, draft(vec![made])).unwrap().revision, 2);
+    for (name, row, expected) in [
+        ("W07", json!({}), "\"W07\" is also the name of W07"),
+        ("2050", json!({}), "\"2050\" is also a line of W50"),
+        ("usr08", json!({}), "\"usr08\" is also the digest user of W08"),
+        ("NEW1", json!({"digest_user": "2099"}), "\"2099\" is also a line of W99"),
+        ("NEW1", json!({"digest_user": "W99"}), "\"W99\" is also the name of W99"),
+    ] {
+        let mut row = fields(row);
+        row.extend(fields(json!({"pool": "PA", "password": "p"})));
+        let error = write(&cluster, draft(vec![op(ConfigTable::Device, name, Some(row), Expect::Absent)])).unwrap_err();
+        assert!(error.problems.iter().any(|p| p.what == expected), "{name}: {:?}", error.problems);
+    }
+    let shared = fields(json!({"pool": "PA", "password": "p", "lines": ["2050"]}));
+    let shares = op(ConfigTable::Device, "NEW1", Some(shared), Expect::Absent);
+    assert_eq!(write(&cluster, draft(vec![shares])).unwrap().revision, 3, "a line may be shared");
+}
+
 #[test]
 fn while_the_publisher_is_away_users_set_things_and_nobody_changes_the_configuration() {
     let cluster = Cluster::start(3, "", &[&[0, 1, 2]]);
