@@ -75,10 +75,17 @@ pub(super) fn with_references(mut problems: Vec<RowProblem>, refused: &Refused, 
 
 /// A draft without the rows that are wrong, and where the others stood. `None`: none is left, or nobody knows which they are.
 pub(super) fn without(draft: Draft, problems: &[RowProblem]) -> Option<(Draft, Vec<usize>)> {
-    let wrong: BTreeSet<usize> = problems.iter().map(|p| p.op).collect::<Option<_>>()?;
-    let rest = draft.ops.into_iter().enumerate().filter(|(place, _)| !wrong.contains(place));
-    let (places, ops): (Vec<usize>, Vec<DraftOp>) = rest.unzip();
+    if problems.iter().any(|p| p.op.is_none()) {
+        return None;
+    }
+    let (places, ops) = right(draft.ops.into_iter(), problems);
     (!ops.is_empty()).then_some((Draft { ops, at_revision: None, ..draft }, places))
+}
+
+/// The rows with which nothing is wrong, and where they stand.
+fn right(ops: impl Iterator<Item = DraftOp>, problems: &[RowProblem]) -> (Vec<usize>, Vec<DraftOp>) {
+    let wrong: BTreeSet<usize> = problems.iter().filter_map(|p| p.op).collect();
+    ops.enumerate().filter(|(place, _)| !wrong.contains(place)).unzip()
 }
 
 /// The same by the whole configuration, with what is wrong already. Devices that cannot be read are left out of it: nobody names a device. Where
@@ -90,9 +97,7 @@ fn whole_with(reader: &Reader, ops: &[DraftOp], mut problems: Vec<RowProblem>) -
     if problems.iter().any(|p| p.table != Some(ConfigTable::Device)) {
         return Ok(problems);
     }
-    let wrong: BTreeSet<usize> = problems.iter().filter_map(|p| p.op).collect();
-    let rest = ops.iter().enumerate().filter(|(place, _)| !wrong.contains(place));
-    let (places, rest): (Vec<usize>, Vec<DraftOp>) = rest.map(|(place, op)| (place, op.clone())).unzip();
+    let (places, rest) = right(ops.iter().cloned(), &problems);
     for found in everything(reader, &rest)? {
         let op = found.op.and_then(|op| places.get(op)).copied();
         problems.push(RowProblem { op, ..found });
